@@ -1,0 +1,2 @@
+//! The `leanbox` command.
+fn main() {}

@@ -1,0 +1,208 @@
+//! The container before its program: cloned ahead in the launcher's memory, with the
+//! identity, session and capabilities it will run with, asleep on the slot's socket. A start
+//! is one message: it wakes, places its descriptors, and executes. Nothing here allocates.
+
+use crate::wire::{Go, INLINE_MAX, Plan, SLOT_FD, START_FDS_MAX, Start, Step};
+use core::cell::UnsafeCell;
+use core::ffi::{CStr, c_void};
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use leanbox_sys::process::{self, CLONE_PIDFD};
+use leanbox_sys::{Errno, Fd, fd, socket};
+
+const STACK_SIZE: usize = 16 * 1024;
+
+/// Memory that only the one parked container touches, between its clone and its exec or end.
+#[repr(C, align(16))]
+struct Lent<T>(UnsafeCell<T>);
+// SAFETY: the launcher has at most one parked container, and stays out while there is one.
+unsafe impl<T> Sync for Lent<T> {}
+
+static STACK: Lent<[u8; STACK_SIZE]> = Lent(UnsafeCell::new([0; STACK_SIZE]));
+static MESSAGE: Lent<Message> = Lent(UnsafeCell::new(Message {
+    start: Start {
+        go: 0,
+        fds: 0,
+        data_in_memfd: 0,
+        tell_exec: 0,
+        length: 0,
+        paths: 0,
+        argv: 0,
+        envp: 0,
+        workdir: 0,
+        targets: [0; START_FDS_MAX],
+    },
+    data: [0; INLINE_MAX],
+}));
+/// What the container could not do, told to the launcher through their common memory.
+static FAILED_STEP: AtomicU32 = AtomicU32::new(0);
+static FAILED_ERRNO: AtomicI32 = AtomicI32::new(0);
+/// The step that stands for "the host closed the socket".
+const HOST_GONE: u32 = u32::MAX;
+
+#[repr(C)]
+struct Message {
+    start: Start,
+    data: [u8; INLINE_MAX],
+}
+
+/// A container that waits for its start.
+pub(crate) struct Parked {
+    pub(crate) pid: i32,
+    pub(crate) pidfd: Fd,
+}
+
+/// Clones the next container.
+pub(crate) fn park(plan: Plan) -> leanbox_sys::Result<Parked> {
+    FAILED_STEP.store(Step::NONE, Ordering::Relaxed);
+    FAILED_ERRNO.store(0, Ordering::Relaxed);
+    let mut pidfd: Fd = -1;
+    let top = STACK.0.get().cast::<u8>().wrapping_add(STACK_SIZE);
+    let plan = plan.mapping().0.cast::<c_void>();
+    // SAFETY: the stack and the message belong to this one container until it has executed
+    // its program or ended; the launcher only waits meanwhile.
+    let pid = unsafe { process::clone_vm(CLONE_PIDFD, top, &mut pidfd, run, plan) }?;
+    Ok(Parked { pid, pidfd })
+}
+
+/// What the ended container could not do; `None` where the host was gone.
+pub(crate) fn failure() -> Option<(u32, Errno)> {
+    let step = FAILED_STEP.load(Ordering::Relaxed);
+    (step != HOST_GONE).then(|| (step, Errno(FAILED_ERRNO.load(Ordering::Relaxed))))
+}
+
+fn give_up(step: u32, errno: Errno) -> ! {
+    FAILED_STEP.store(step, Ordering::Relaxed);
+    FAILED_ERRNO.store(errno.0, Ordering::Relaxed);
+    process::exit(127)
+}
+
+extern "C" fn run(plan: *mut c_void) -> ! {
+    // SAFETY: the plan stays mapped; its own first word is its length.
+    let plan = unsafe { Plan::new(plan.cast(), *plan.cast::<u64>() as usize) };
+    if let Err((step, errno)) = take_identity(&plan) {
+        give_up(step, errno);
+    }
+    // SAFETY: the message is this container's until it ends.
+    let message = unsafe { &mut *MESSAGE.0.get() };
+    // SAFETY: a plain structure of numbers, every byte may be written.
+    let bytes = unsafe {
+        core::slice::from_raw_parts_mut((&raw mut *message).cast::<u8>(), size_of::<Message>())
+    };
+    let got = match socket::receive(SLOT_FD, bytes) {
+        Ok(got) if got.length == 0 => give_up(HOST_GONE, Errno(0)),
+        Ok(got) => got,
+        Err(errno) => give_up(Step::RECEIVE, errno),
+    };
+    if message.start.go == Go::Noop as u32 {
+        process::exit(0);
+    }
+    if message.start.go != Go::Exec as u32 {
+        give_up(Step::RECEIVE, Errno::INVAL);
+    }
+    start(message, &got.fds[..got.count])
+}
+
+fn take_identity(plan: &Plan) -> Result<(), (u32, Errno)> {
+    let header = plan.header();
+    let identity = |errno| (Step::IDENTITY, errno);
+    process::setsid().map_err(identity)?;
+    process::setgroups(plan.table(header.groups)).map_err(identity)?;
+    process::setgid(header.gid).map_err(identity)?;
+    process::setuid(header.uid).map_err(identity)?;
+    process::capset(header.held, 0).map_err(identity)?;
+    fd::chdir(plan.text(header.workdir)).map_err(|errno| (Step::WORKDIR, errno))
+}
+
+/// From the message to the program.
+fn start(message: &mut Message, fds: &[Fd]) -> ! {
+    let Message { start, data } = message;
+    let count = (start.fds as usize).min(START_FDS_MAX).min(fds.len());
+    let data = if start.data_in_memfd == 1 {
+        map_data(fds.last().copied().unwrap_or(-1), start.length as usize)
+    } else {
+        data.as_mut_ptr()
+    };
+    let tell = (start.tell_exec == 1).then(|| fds.get(count).copied().unwrap_or(-1));
+    let tell = match place(&fds[..count], &start.targets[..count], tell) {
+        Ok(tell) => tell,
+        Err(errno) => tell_and_give_up(tell, Step::DESCRIPTOR, errno),
+    };
+    // SAFETY: the host laid the data out: a text at each offset.
+    let text = |offset: u64| unsafe { CStr::from_ptr(data.add(offset as usize).cast()) };
+    if start.workdir != 0 {
+        if let Err(errno) = fd::chdir(text(u64::from(start.workdir))) {
+            tell_and_give_up(tell, Step::WORKDIR, errno);
+        }
+    }
+    let argv = relocate(data, start.argv);
+    let envp = relocate(data, start.envp);
+    let mut why = Errno::NOENT;
+    // SAFETY: a table of offsets that ends with 0, 8 bytes aligned.
+    let mut path = unsafe { data.add(start.paths as usize).cast::<u64>() };
+    // SAFETY: within that table.
+    while unsafe { *path } != 0 {
+        // SAFETY: as above; argv and envp are null-ended.
+        let errno = unsafe { process::execve(text(*path), argv, envp) };
+        match errno {
+            Errno::NOENT | Errno::NOTDIR => {}
+            Errno::ACCES => why = errno,
+            _ => tell_and_give_up(tell, Step::EXEC, errno),
+        }
+        // SAFETY: the table ends with 0, at which the loop stops.
+        path = unsafe { path.add(1) };
+    }
+    tell_and_give_up(tell, Step::EXEC, why)
+}
+
+fn tell_and_give_up(tell: Option<Fd>, step: u32, errno: Errno) -> ! {
+    if let Some(tell) = tell {
+        let word = (u64::from(step) << 32 | errno.0 as u64).to_ne_bytes();
+        let _ = fd::write(tell, &word);
+    }
+    give_up(step, errno)
+}
+
+fn map_data(memfd: Fd, length: usize) -> *mut u8 {
+    match fd::map_private(memfd, length) {
+        Ok(data) => data,
+        Err(errno) => give_up(Step::RECEIVE, errno),
+    }
+}
+
+/// Turns a null-ended table of offsets into pointers.
+fn relocate(data: *mut u8, table: u32) -> *const *const u8 {
+    // SAFETY: the host laid out a table there, 8 bytes aligned, that ends with 0.
+    let mut entry = unsafe { data.add(table as usize).cast::<u64>() };
+    let pointers = entry.cast_const().cast();
+    // SAFETY: as above; every offset lies in the data.
+    unsafe {
+        while *entry != 0 {
+            *entry += data as u64;
+            entry = entry.add(1);
+        }
+    }
+    pointers
+}
+
+/// Puts every descriptor on its number; all others are close-on-exec. Returns where the one
+/// that is told of a failed exec is now.
+fn place(fds: &[Fd], targets: &[i32], tell: Option<Fd>) -> leanbox_sys::Result<Option<Fd>> {
+    /// Above every target.
+    const ASIDE: Fd = 512;
+    if targets.iter().all(|target| *target < SLOT_FD) {
+        // Descriptors come in above the standard streams, so none is overwritten.
+        for (from, target) in fds.iter().zip(targets) {
+            fd::dup_to(*from, *target, false)?;
+        }
+        return Ok(tell);
+    }
+    let mut aside = [-1; START_FDS_MAX];
+    for (from, place) in fds.iter().zip(aside.iter_mut()) {
+        *place = fd::dup_above(*from, ASIDE)?;
+    }
+    let tell = tell.map(|tell| fd::dup_above(tell, ASIDE)).transpose()?;
+    for (from, target) in aside.iter().zip(targets) {
+        fd::dup_to(*from, *target, false)?;
+    }
+    Ok(tell)
+}

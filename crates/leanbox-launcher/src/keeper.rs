@@ -1,0 +1,385 @@
+//! The keeper: one per template, pid 1 of a pid namespace around all its slots, in a mount
+//! namespace of a handful of mounts. It makes slots, gives reused ones new scratch, and by its
+//! own end (the host's socket closed) ends them all. It takes requests from the host only and
+//! never reads a word out of a slot.
+
+use crate::launcher;
+use crate::text::Text;
+use crate::wire::{
+    Ask, BLOCKS_MAX, CONTROL_FD, IDS_PER_SLOT, OpKind, PLAN_FD, Plan, Reply, Request, Step,
+    TREES_MAX, Tree, bytes_of, message_of,
+};
+use core::ffi::CStr;
+use core::sync::atomic::{AtomicU32, Ordering};
+use leanbox_sys::mount::{self, FsOption};
+use leanbox_sys::process::{self, CloneArgs, pr};
+use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, socket, sync};
+
+/// A step that did not work, and why.
+type Outcome<T> = Result<T, (u32, Errno)>;
+
+pub(crate) struct Keeper {
+    plan: Plan,
+    own_mounts: Fd,
+    /// Counts the slots whose id maps are written; launchers wait on it.
+    mapped: &'static AtomicU32,
+    turn: u32,
+    trees: usize,
+    blocks: Blocks,
+}
+
+/// User namespaces by id block, made at the first use of a block, for mapped mounts only.
+struct Blocks {
+    known: &'static mut [(u32, Fd); BLOCKS_MAX],
+}
+
+/// The role's entry.
+pub(crate) fn main() -> ! {
+    match Keeper::set_up() {
+        Ok(mut keeper) => keeper.serve(),
+        Err((step, errno)) => {
+            let _ = answer(Reply { slot: 0, step, errno: errno.0, pid: 0 }, &[]);
+            process::exit(1)
+        }
+    }
+}
+
+fn close_all(fds: &[Fd]) {
+    fds.iter().copied().filter(|fd| *fd >= 0).for_each(fd::close);
+}
+
+fn answer(reply: Reply, fds: &[Fd]) -> leanbox_sys::Result<()> {
+    socket::send(CONTROL_FD, bytes_of(&reply), fds)
+}
+
+/// Turns an error into one that names a line of the keeper's set-up.
+fn at<T>(line: u32, result: leanbox_sys::Result<T>) -> Outcome<T> {
+    result.map_err(|errno| (Step::KEEPER + line * 16, errno))
+}
+
+impl Keeper {
+    fn set_up() -> Outcome<Self> {
+        let plan = map_plan()?;
+        enter_minimal_mounts()?;
+        let _ = process::sethostname(plan.text(plan.header().hostname));
+        let _ = process::setsid();
+        process::umask(0o022);
+        at(9, process::prctl(pr::SET_NO_NEW_PRIVS, 1, 0))?;
+        at(9, process::prctl(pr::SET_DUMPABLE, 0, 0))?;
+        let _ = process::prctl(pr::SET_NAME, c"leanbox-keeper".as_ptr() as usize, 0);
+        // What the host ignored, containers must not; ended children the kernel reaps.
+        (1..=64).for_each(|signal| drop(process::set_signal(signal, false)));
+        at(10, process::set_signal(process::SIGCHLD, true))?;
+        let own_mounts = at(11, fd::open(c"/proc/self/ns/mnt", fd::O_RDONLY | fd::O_CLOEXEC))?;
+        let page = at(12, fd::map_anonymous_shared(4096))?;
+        // SAFETY: a fresh page of zeroes that is never unmapped.
+        let mapped = unsafe { &*page.cast::<AtomicU32>() };
+        let mut keeper =
+            Self { plan, own_mounts, mapped, turn: 0, trees: 0, blocks: Blocks::new()? };
+        keeper.take_trees()?;
+        at(14, answer(Reply::default(), &[]))?;
+        Ok(keeper)
+    }
+
+    /// Attaches the template's detached trees here, where each slot's copy is cloned from.
+    fn take_trees(&mut self) -> Outcome<()> {
+        let mut request = [0; size_of::<Request>()];
+        let got = at(13, socket::receive(CONTROL_FD, &mut request))?;
+        let trees: &[Tree] = self.plan.table(self.plan.header().trees);
+        for (index, tree) in trees.iter().enumerate().take(got.count.min(TREES_MAX)) {
+            let path = Text::new().push(c"/t/").number(index as u32);
+            at(13, make_mount_point(path.as_cstr(), tree.file == 1))?;
+            at(13, mount::attach(got.fds[index], path.as_cstr()))?;
+            fd::close(got.fds[index]);
+            self.trees += 1;
+        }
+        // Once now, so that a file system whose ids cannot be mapped is known before any start.
+        let mut copies = [-1; TREES_MAX];
+        let mapped = self.clone_trees(&mut copies, message_of(&request));
+        close_all(&copies[..self.trees]);
+        mapped
+    }
+
+    fn serve(&mut self) -> ! {
+        loop {
+            let mut bytes = [0; size_of::<Request>()];
+            let got = match socket::receive(CONTROL_FD, &mut bytes) {
+                Err(Errno::INTR) => continue,
+                Ok(got) if got.length > 0 => got,
+                // The host is gone: as pid 1 the keeper takes every slot along.
+                _ => process::exit(0),
+            };
+            let Some(request) = message_of::<Request>(&bytes[..got.length]) else { continue };
+            self.carry_out(request, &got.fds[..got.count]);
+            got.fds[..got.count].iter().copied().for_each(fd::close);
+        }
+    }
+
+    fn carry_out(&mut self, request: Request, fds: &[Fd]) {
+        let made = if request.ask == Ask::Make as u32 {
+            self.make(request, fds)
+        } else if request.ask == Ask::Hold as u32 {
+            self.hold(fds)
+        } else {
+            self.reset(request, fds)
+        };
+        let slot = request.slot;
+        let _ = match made {
+            Ok((pid, handle)) => {
+                let sent = answer(Reply { slot, step: 0, errno: 0, pid }, &[handle]);
+                fd::close(handle);
+                sent
+            }
+            Err((step, errno)) => answer(Reply { slot, step, errno: errno.0, pid: 0 }, &[]),
+        };
+    }
+
+    /// A new slot: its launcher is cloned into all its namespaces at once.
+    fn make(&mut self, request: Request, fds: &[Fd]) -> Outcome<(i32, Fd)> {
+        let mut trees = [-1; TREES_MAX];
+        let cloned = self.clone_trees(&mut trees, Some(request));
+        let born = cloned.and_then(|()| self.bear(request, fds, &trees[..self.trees]));
+        close_all(&trees[..self.trees]);
+        born
+    }
+
+    fn bear(&mut self, request: Request, fds: &[Fd], trees: &[Fd]) -> Outcome<(i32, Fd)> {
+        let mut pidfd: Fd = -1;
+        let header = self.plan.header();
+        let mut args = CloneArgs {
+            flags: header.namespaces | process::CLONE_NEWUSER | process::CLONE_PIDFD,
+            pidfd: &raw mut pidfd as u64,
+            exit_signal: process::SIGCHLD as u64,
+            ..CloneArgs::default()
+        };
+        if request.into_group == 1 && fds.len() > 1 {
+            args.flags |= process::CLONE_INTO_CGROUP;
+            args.cgroup = fds[1] as u64;
+        }
+        self.turn += 1;
+        // SAFETY: one thread; the child goes its own way at once and never returns.
+        let pid = unsafe { process::fork3(&args) }.map_err(|errno| (Step::CLONE, errno))?;
+        if pid == 0 {
+            let turn = (self.mapped, self.turn);
+            let groups = fds.get(1 + request.into_group as usize..).unwrap_or(&[]);
+            launcher::main(self.plan, fds.first().copied(), groups, trees, turn);
+        }
+        let written = write_id_maps(pid, request.id_base);
+        self.mapped.store(self.turn, Ordering::Release);
+        let _ = sync::wake_all(self.mapped);
+        if let Err(errno) = written {
+            let _ = process::kill(pid, process::SIGKILL);
+            fd::close(pidfd);
+            return Err((Step::ID_MAPS, errno));
+        }
+        Ok((pid, pidfd))
+    }
+
+    /// Namespaces kept for the fork mode: no user namespace, no ids mapped.
+    fn hold(&mut self, fds: &[Fd]) -> Outcome<(i32, Fd)> {
+        let mut trees = [-1; TREES_MAX];
+        self.clone_trees(&mut trees, None)?;
+        let mut pidfd: Fd = -1;
+        let args = CloneArgs {
+            flags: (self.plan.header().namespaces & !process::CLONE_NEWPID) | process::CLONE_PIDFD,
+            pidfd: &raw mut pidfd as u64,
+            exit_signal: process::SIGCHLD as u64,
+            ..CloneArgs::default()
+        };
+        // SAFETY: as in `bear`.
+        let pid = unsafe { process::fork3(&args) }.map_err(|errno| (Step::CLONE, errno))?;
+        if pid == 0 {
+            launcher::hold(self.plan, fds.first().copied(), &trees[..self.trees]);
+        }
+        close_all(&trees[..self.trees]);
+        Ok((pid, pidfd))
+    }
+
+    /// This slot's copies of the trees, with its ids where they are to be mapped.
+    fn clone_trees(&mut self, out: &mut [Fd; TREES_MAX], slot: Option<Request>) -> Outcome<()> {
+        let trees: &[Tree] = self.plan.table(self.plan.header().trees);
+        for (index, tree) in trees.iter().enumerate().take(self.trees) {
+            let path = Text::new().push(c"/t/").number(index as u32);
+            let copy = mount::clone_tree(AT_FDCWD, path.as_cstr()).map_err(|e| (Step::TREE, e))?;
+            out[index] = copy;
+            let (attributes, userns) = match slot {
+                Some(request) if tree.idmap == 1 => {
+                    let userns = self.blocks.user_namespace(request.block, request.id_base)?;
+                    (tree.attributes | mount::ATTR_IDMAP, Some(userns))
+                }
+                _ => (tree.attributes, None),
+            };
+            if attributes != 0 {
+                mount::set_attributes(copy, attributes, userns).map_err(|e| (Step::TREE, e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// New scratch in a slot that is to serve again, put in by entering its mount namespace.
+    fn reset(&mut self, request: Request, fds: &[Fd]) -> Outcome<(i32, Fd)> {
+        let launcher = *fds.first().ok_or((Step::ENTER, Errno::INVAL))?;
+        process::setns(launcher, process::CLONE_NEWNS).map_err(|errno| (Step::ENTER, errno))?;
+        let made = self.renew_scratch(request);
+        process::setns(self.own_mounts, process::CLONE_NEWNS).map_err(|e| (Step::ENTER, e))?;
+        made.map(|scratch| (0, scratch))
+    }
+
+    fn renew_scratch(&self, request: Request) -> Outcome<Fd> {
+        let ops = self.plan.table(self.plan.header().slot_ops);
+        let scratch = ops
+            .iter()
+            .filter(|op: &&crate::wire::Op| {
+                op.kind == OpKind::Filesystem as u32 && self.plan.text(op.text) == c"tmpfs"
+            })
+            .nth(request.scratch as usize)
+            .ok_or((Step::ENTER, Errno::INVAL))?;
+        let target = self.plan.text(scratch.extra as u32);
+        let options = launcher::options(&self.plan, scratch.text2);
+        let owner = Text::new().number(request.id_base);
+        let owners = [c"uid", c"gid"].map(|key| FsOption { key, value: owner.as_cstr() });
+        let fresh = mount::new_filesystem(c"tmpfs", options.chain(owners), scratch.number);
+        let fresh = fresh.map_err(|errno| (Step::ENTER, errno))?;
+        mount::unmount(target, mount::MNT_DETACH)
+            .and_then(|()| mount::attach(fresh, target))
+            .map_err(|errno| (Step::ENTER, errno))?;
+        fd::close(fresh);
+        fd::open(target, fd::O_RDONLY | fd::O_DIRECTORY | fd::O_CLOEXEC)
+            .map_err(|errno| (Step::ENTER, errno))
+    }
+}
+
+impl Blocks {
+    fn new() -> Outcome<Self> {
+        let bytes = size_of::<[(u32, Fd); BLOCKS_MAX]>();
+        let page = at(15, fd::map_anonymous_shared(bytes))?;
+        // SAFETY: a fresh zeroed mapping of the right size, never unmapped, used only here.
+        Ok(Self { known: unsafe { &mut *page.cast() } })
+    }
+
+    fn user_namespace(&mut self, block: u32, id_base: u32) -> Outcome<Fd> {
+        let invalid = (Step::USER_NAMESPACE, Errno::INVAL);
+        let entry = self.known.get_mut(block as usize).ok_or(invalid)?;
+        if entry.0 != id_base {
+            if entry.0 != 0 {
+                fd::close(entry.1);
+            }
+            entry.0 = 0;
+            entry.1 = new_user_namespace(id_base).map_err(|e| (Step::USER_NAMESPACE, e))?;
+            entry.0 = id_base;
+        }
+        Ok(entry.1)
+    }
+}
+
+/// A user namespace with a block's map and nobody in it.
+fn new_user_namespace(id_base: u32) -> leanbox_sys::Result<Fd> {
+    // No exit signal, so that the kernel does not reap it: wait(2) must find it.
+    let args = CloneArgs { flags: process::CLONE_NEWUSER, ..CloneArgs::default() };
+    // SAFETY: one thread; the child only sleeps until it is killed.
+    let pid = unsafe { process::fork3(&args) }?;
+    if pid == 0 {
+        let forever = AtomicU32::new(0);
+        loop {
+            sync::wait_while(&forever, 0, 60_000);
+        }
+    }
+    let path = Text::new().push(c"/proc/").number(pid as u32).push(c"/ns/user");
+    let opened = write_id_maps(pid, id_base)
+        .and_then(|()| fd::open(path.as_cstr(), fd::O_RDONLY | fd::O_CLOEXEC));
+    let _ = process::kill(pid, process::SIGKILL);
+    let _ = process::wait(pid, process::WALL);
+    opened
+}
+
+/// Maps 0–65,535 inside to the block that begins at `id_base` (user_namespaces(7)).
+fn write_id_maps(pid: i32, id_base: u32) -> leanbox_sys::Result<()> {
+    let map = Text::new().push(c"0 ").number(id_base).push(c" ").number(IDS_PER_SLOT).push(c"\n");
+    for file in [c"/uid_map", c"/gid_map"] {
+        let path = Text::new().push(c"/proc/").number(pid as u32).push(file);
+        let opened = fd::open(path.as_cstr(), fd::O_WRONLY | fd::O_CLOEXEC)?;
+        let written = fd::write(opened, map.as_cstr().to_bytes());
+        fd::close(opened);
+        written?;
+    }
+    Ok(())
+}
+
+fn map_plan() -> Outcome<Plan> {
+    let mut length = [0; 8];
+    at(1, fd::pread(PLAN_FD, &mut length, 0))?;
+    let length = u64::from_ne_bytes(length) as usize;
+    let base = at(1, fd::map_shared(PLAN_FD, length, false))?;
+    fd::close(PLAN_FD);
+    // SAFETY: the memfd is sealed by the host; the mapping is only unmapped by a launcher that
+    // has no more use for it.
+    Ok(unsafe { Plan::new(base, length) })
+}
+
+/// Leaves the host's mounts for a tmpfs of our own with only `/proc`, `/dev` and `/t`.
+fn enter_minimal_mounts() -> Outcome<()> {
+    at(2, mount::mount(c"none", c"/", mount::MS_REC | mount::MS_PRIVATE))?;
+    let root = at(3, mount::new_filesystem(c"tmpfs", core::iter::empty(), mount::ATTR_NOSUID))?;
+    at(4, mount::attach(root, c"/"))?;
+    at(4, fd::fchdir(root))?;
+    for folder in [c"proc", c"dev", c"t", c"new"] {
+        at(5, fd::mkdirat(root, folder, 0o755))?;
+    }
+    fd::close(root);
+    at(6, attach_proc())?;
+    attach_devices()?;
+    at(8, mount::pivot_here())
+}
+
+fn attach_proc() -> leanbox_sys::Result<()> {
+    let attributes = mount::ATTR_NOSUID | mount::ATTR_NODEV | mount::ATTR_NOEXEC;
+    let proc = mount::new_filesystem(c"proc", core::iter::empty(), attributes)?;
+    mount::attach(proc, c"proc")?;
+    fd::close(proc);
+    Ok(())
+}
+
+/// The minimal `/dev` all slots share read-only: the devices every program expects
+/// (OCI runtime specification, "Default Devices"), and links to the standard streams.
+fn attach_devices() -> Outcome<()> {
+    const DEVICES: [(&CStr, u32, u32); 6] = [
+        (c"null", 1, 3),
+        (c"zero", 1, 5),
+        (c"full", 1, 7),
+        (c"random", 1, 8),
+        (c"urandom", 1, 9),
+        (c"tty", 5, 0),
+    ];
+    const LINKS: [(&CStr, &CStr); 4] = [
+        (c"/proc/self/fd", c"fd"),
+        (c"/proc/self/fd/0", c"stdin"),
+        (c"/proc/self/fd/1", c"stdout"),
+        (c"/proc/self/fd/2", c"stderr"),
+    ];
+    let mode = FsOption { key: c"mode", value: c"0755" };
+    let attributes = mount::ATTR_NOSUID | mount::ATTR_NOEXEC;
+    let dev = at(7, mount::new_filesystem(c"tmpfs", core::iter::once(mode), attributes))?;
+    process::umask(0);
+    for (name, major, minor) in DEVICES {
+        at(7, fd::mknodat(dev, name, fd::S_IFCHR | 0o666, major, minor))?;
+    }
+    for (target, name) in LINKS {
+        at(7, fd::symlinkat(target, dev, name))?;
+    }
+    for folder in [c"shm", c"pts", c"mqueue"] {
+        at(7, fd::mkdirat(dev, folder, 0o755))?;
+    }
+    at(7, mount::set_attributes(dev, mount::ATTR_RDONLY, None))?;
+    at(7, mount::attach(dev, c"dev"))?;
+    fd::close(dev);
+    Ok(())
+}
+
+fn make_mount_point(path: &CStr, file: bool) -> leanbox_sys::Result<()> {
+    if file {
+        let flags = fd::O_CREAT | fd::O_WRONLY | fd::O_CLOEXEC;
+        fd::openat(AT_FDCWD, path, flags, 0o644).map(fd::close)
+    } else {
+        fd::mkdirat(AT_FDCWD, path, 0o755)
+    }
+}

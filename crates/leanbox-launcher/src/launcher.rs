@@ -1,0 +1,285 @@
+//! The launcher: pid 1 of a slot. It carries out the plan's operations, parks the container,
+//! reaps, and reports; then, in a slot that serves again, does so once more. It takes orders
+//! from the host only, and holds no more capabilities than parking a container needs.
+
+use crate::container::{self, Parked};
+use crate::wire::{
+    Go, Kind, LAUNCHER_ID, Op, OpKind, Plan, Report, SLOT_FD, Step, TREES_MAX, bytes_of,
+};
+use core::ffi::CStr;
+use core::sync::atomic::{AtomicU32, Ordering};
+use leanbox_sys::mount::{self, FsOption};
+use leanbox_sys::process::{self, pr};
+use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, socket, sync};
+
+/// The most descriptors a launcher opens for the host.
+const FOR_HOST_MAX: usize = 8;
+
+/// What a launcher was born with.
+struct Making<'a> {
+    plan: Plan,
+    groups: &'a [Fd],
+    trees: &'a [Fd],
+    turn: Option<(&'static AtomicU32, u32)>,
+    for_host: [Fd; FOR_HOST_MAX],
+    opened: usize,
+}
+
+/// Becomes the launcher of a slot. `turn`: the word to wait on, and from which value on this
+/// slot's ids are mapped.
+pub(crate) fn main(
+    plan: Plan,
+    socket: Option<Fd>,
+    groups: &[Fd],
+    trees: &[Fd],
+    turn: (&'static AtomicU32, u32),
+) -> ! {
+    let mut making =
+        Making { plan, groups, trees, turn: Some(turn), for_host: [-1; FOR_HOST_MAX], opened: 0 };
+    take_socket(socket);
+    let ops = plan.table(plan.header().slot_ops);
+    if let Err((step, errno)) = making.carry_out(ops) {
+        fail(step, errno);
+    }
+    serve(plan, &making.for_host[..making.opened])
+}
+
+/// Becomes the keeper of the fork mode's cached namespaces, until the host closes the socket.
+pub(crate) fn hold(plan: Plan, socket: Option<Fd>, trees: &[Fd]) -> ! {
+    let mut making =
+        Making { plan, groups: &[], trees, turn: None, for_host: [-1; FOR_HOST_MAX], opened: 0 };
+    take_socket(socket);
+    let ops = plan.table(plan.header().holder_ops);
+    if let Err((step, errno)) = making.carry_out(ops) {
+        fail(step, errno);
+    }
+    let _ = report(Report { kind: Kind::Ready as u32, ..Report::default() }, &[]);
+    let _ = socket::receive(SLOT_FD, &mut [0; 8]);
+    process::exit(0)
+}
+
+fn take_socket(socket: Option<Fd>) {
+    let _ = process::set_signal(process::SIGCHLD, false);
+    let _ = process::prctl(pr::SET_NAME, c"leanbox-init".as_ptr() as usize, 0);
+    let moved = socket.map_or(Err(Errno::INVAL), |socket| fd::dup_to(socket, SLOT_FD, true));
+    if moved.is_err() {
+        process::exit(1);
+    }
+}
+
+fn report(report: Report, fds: &[Fd]) -> leanbox_sys::Result<()> {
+    socket::send(SLOT_FD, bytes_of(&report), fds)
+}
+
+fn fail(step: u32, errno: Errno) -> ! {
+    let _ = report(Report { kind: Kind::Failed as u32, step, errno: errno.0, status: 0 }, &[]);
+    process::exit(1)
+}
+
+/// The options of a file system in the plan: `key\0value\0…\0`.
+pub(crate) fn options(plan: &Plan, mut offset: u32) -> impl Iterator<Item = FsOption<'_>> {
+    core::iter::from_fn(move || {
+        let key = plan.text(offset);
+        if key.is_empty() {
+            return None;
+        }
+        offset += key.count_bytes() as u32 + 1;
+        let value = plan.text(offset);
+        offset += value.count_bytes() as u32 + 1;
+        Some(FsOption { key, value })
+    })
+}
+
+impl Making<'_> {
+    /// All operations in order; what the host wants opened comes last, when all else is closed.
+    fn carry_out(&mut self, ops: &[Op]) -> Result<(), (u32, Errno)> {
+        let for_host = |op: &&Op| op.kind == OpKind::OpenForHost as u32;
+        let step = |index: usize, errno| (Step::FIRST_OP + index as u32, errno);
+        for (index, op) in ops.iter().enumerate().filter(|(_, op)| !for_host(op)) {
+            self.one(op).map_err(|errno| step(index, errno))?;
+        }
+        fd::close_from(SLOT_FD + 1).map_err(|errno| step(0, errno))?;
+        for (index, op) in ops.iter().enumerate().filter(|(_, op)| for_host(op)) {
+            self.one(op).map_err(|errno| step(index, errno))?;
+        }
+        process::prctl(pr::SET_DUMPABLE, 0, 0).map(drop).map_err(|errno| step(0, errno))
+    }
+
+    fn one(&mut self, op: &Op) -> leanbox_sys::Result<()> {
+        const KINDS: [(OpKind, fn(&mut Making<'_>, &Op) -> leanbox_sys::Result<()>); 17] = [
+            (OpKind::AttachTree, |making, op| {
+                let tree = *making.trees.get(op.number as usize).ok_or(Errno::INVAL)?;
+                mount::attach(tree, making.text(op.text))
+            }),
+            (OpKind::Chdir, |making, op| fd::chdir(making.text(op.text))),
+            (OpKind::Pivot, |_, _| mount::pivot_here()),
+            (OpKind::Filesystem, |making, op| making.filesystem(op)),
+            (OpKind::Bind, |making, op| {
+                let (source, target) = (making.text(op.text), making.text(op.text2));
+                let bound = mount::mount(source, target, mount::MS_BIND);
+                if op.number == 1 { unless_missing(bound) } else { bound }
+            }),
+            (OpKind::ReadOnly, |making, op| unless_missing(read_only(making.text(op.text)))),
+            (OpKind::LoopbackUp, |_, _| socket::loopback_up()),
+            (OpKind::JoinGroups, |making, _| {
+                making.groups.iter().try_for_each(|group| fd::write(*group, b"0").map(drop))
+            }),
+            (OpKind::Unshare, |_, op| process::unshare(op.number)),
+            (OpKind::Rlimit, |_, op| process::set_limit(op.number as u32, op.extra)),
+            (OpKind::AwaitIds, |making, _| making.await_ids()),
+            (OpKind::EnsureFile, |making, op| {
+                let flags = fd::O_CREAT | fd::O_RDONLY | fd::O_CLOEXEC;
+                fd::openat(AT_FDCWD, making.text(op.text), flags, 0o644).map(fd::close)
+            }),
+            (OpKind::EnsureDir, |making, op| {
+                match fd::mkdirat(AT_FDCWD, making.text(op.text), 0o755) {
+                    Err(Errno::EXIST) => Ok(()),
+                    made => made,
+                }
+            }),
+            (OpKind::DropBounding, |_, op| drop_bounding(op.number)),
+            (OpKind::BecomeLauncher, |_, op| become_launcher(op.number)),
+            (OpKind::Filter, |making, _| {
+                let filter = making.plan.table::<u64>(making.plan.header().filter);
+                // SAFETY: the plan's filter table holds struct sock_filter, 8 bytes each.
+                unsafe { process::set_filter(filter.as_ptr().cast(), filter.len() as u16) }
+            }),
+            (OpKind::OpenForHost, |making, op| making.open_for_host(op)),
+        ];
+        let (_, carry_out) =
+            KINDS.iter().find(|(kind, _)| *kind as u32 == op.kind).ok_or(Errno::NOSYS)?;
+        carry_out(self, op)
+    }
+
+    fn text(&self, offset: u32) -> &'static CStr {
+        let text = self.plan.text(offset);
+        // SAFETY: the plan stays mapped for the whole life of the process.
+        unsafe { CStr::from_ptr(text.as_ptr()) }
+    }
+
+    fn filesystem(&self, op: &Op) -> leanbox_sys::Result<()> {
+        let options = options(&self.plan, op.text2);
+        let made = mount::new_filesystem(self.text(op.text), options, op.number)?;
+        let attached = mount::attach(made, self.text(op.extra as u32));
+        fd::close(made);
+        attached
+    }
+
+    fn await_ids(&self) -> leanbox_sys::Result<()> {
+        if let Some((word, turn)) = self.turn {
+            // The keeper needs microseconds; one that is gone takes this process along.
+            loop {
+                let seen = word.load(Ordering::Acquire);
+                if seen >= turn {
+                    break;
+                }
+                sync::wait_while(word, seen, 1000);
+            }
+        }
+        process::setgroups(&[])?;
+        process::setgid(0)?;
+        process::setuid(0)
+    }
+
+    fn open_for_host(&mut self, op: &Op) -> leanbox_sys::Result<()> {
+        let flags = op.number as i32 | fd::O_CLOEXEC;
+        let opened = fd::open(self.text(op.text), flags)?;
+        *self.for_host.get_mut(self.opened).ok_or(Errno::INVAL)? = opened;
+        self.opened += 1;
+        Ok(())
+    }
+}
+
+/// A kernel without that file has nothing to hide there.
+fn unless_missing(result: leanbox_sys::Result<()>) -> leanbox_sys::Result<()> {
+    match result {
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
+    }
+}
+
+fn read_only(path: &CStr) -> leanbox_sys::Result<()> {
+    let tree = mount::clone_tree(AT_FDCWD, path)?;
+    mount::set_attributes(tree, mount::ATTR_RDONLY, None)?;
+    let attached = mount::attach(tree, path);
+    fd::close(tree);
+    attached
+}
+
+fn drop_bounding(keep: u64) -> leanbox_sys::Result<()> {
+    for capability in (0..64usize).filter(|number| keep >> number & 1 == 0) {
+        match process::prctl(pr::CAPBSET_DROP, capability, 0) {
+            // The kernel's last capability is behind us.
+            Err(Errno::INVAL) => break,
+            other => other?,
+        };
+    }
+    Ok(())
+}
+
+fn become_launcher(held: u64) -> leanbox_sys::Result<()> {
+    const SET_KEEPCAPS: i32 = 8;
+    process::prctl(SET_KEEPCAPS, 1, 0)?;
+    process::setgroups(&[])?;
+    process::setgid(LAUNCHER_ID)?;
+    process::setuid(LAUNCHER_ID)?;
+    process::capset(held, 0)
+}
+
+/// Parks containers and reports their ends.
+fn serve(plan: Plan, for_host: &[Fd]) -> ! {
+    if let Err(errno) = null_streams() {
+        fail(Step::DESCRIPTOR, errno);
+    }
+    let mut fds = [-1; FOR_HOST_MAX + 1];
+    fds[1..=for_host.len()].copy_from_slice(for_host);
+    let mut count = 1 + for_host.len();
+    loop {
+        let parked = match container::park(plan) {
+            Ok(parked) => parked,
+            Err(errno) => fail(Step::PARK, errno),
+        };
+        fds[0] = parked.pidfd;
+        let told = report(Report { kind: Kind::Ready as u32, ..Report::default() }, &fds[..count]);
+        fds[..count].iter().copied().for_each(fd::close);
+        count = 1;
+        let ended = await_end(parked);
+        if told.is_err() || report(ended, &[]).is_err() || plan.header().reuse == 0 {
+            process::exit(0);
+        }
+        await_next();
+    }
+}
+
+/// Standard streams of the slot's own `/dev/null`, for containers that are given none.
+fn null_streams() -> leanbox_sys::Result<()> {
+    let null = fd::open(c"/dev/null", fd::O_RDWR | fd::O_CLOEXEC)?;
+    (0..3).try_for_each(|stream| fd::dup_to(null, stream, false))?;
+    fd::close(null);
+    Ok(())
+}
+
+/// Reaps whatever ends until the container does, and what ended with it.
+fn await_end(parked: Parked) -> Report {
+    let status = loop {
+        match process::wait(-1, process::WALL) {
+            Ok((pid, status)) if pid == parked.pid => break status,
+            Ok(_) => {}
+            Err(_) => process::exit(1),
+        }
+    };
+    while process::wait(-1, process::WALL | process::WNOHANG).is_ok_and(|(pid, _)| pid > 0) {}
+    let Some((step, errno)) = container::failure() else { process::exit(0) };
+    Report { kind: Kind::Ended as u32, step, errno: errno.0, status }
+}
+
+/// Waits for the host's word that the slot was found clean; anything else is the end of it.
+fn await_next() {
+    let mut message = [0; size_of::<crate::wire::Start>()];
+    match socket::receive(SLOT_FD, &mut message) {
+        Ok(got) if got.length >= 4 && message[0] == Go::Park as u8 => {}
+        _ => process::exit(0),
+    }
+}
+
+const _: () = assert!(TREES_MAX <= socket::FDS_MAX, "all trees fit into one message");

@@ -1,0 +1,49 @@
+//! The static program inside every leanbox container, as bytes ([`LAUNCHER`]), and the
+//! messages it exchanges with the host ([`wire`]).
+//!
+//! The program has three roles: the keeper makes slots, the launcher lives in a slot, the
+//! floor runs the benchmark's floors. It has no std, no allocator, no C library, and is meant
+//! to be read in one sitting: `program.rs`, `roles.rs`, `keeper.rs`, `launcher.rs`,
+//! `container.rs`. The same sources are compiled twice: as this library, so that clippy,
+//! rustdoc and the tests see them, and by the build script as the program.
+#![cfg_attr(not(test), no_std)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "numbers, pointers and errors travel through registers"
+)]
+
+pub mod wire;
+
+// Run by the program only; here they are checked.
+#[allow(dead_code)]
+mod classic;
+#[allow(dead_code)]
+mod container;
+#[allow(dead_code)]
+mod floor;
+#[allow(dead_code)]
+mod keeper;
+#[allow(dead_code)]
+mod launcher;
+#[allow(dead_code)]
+mod roles;
+#[allow(dead_code)]
+mod text;
+
+/// The static program. Its first argument is its role.
+pub static LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
+
+/// A static program without a C library that only ends: the benchmark's `exec` workload.
+pub static NOTHING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/nothing"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_stay_small() {
+        assert!(LAUNCHER.len() <= 64 * 1024, "the launcher has {} bytes", LAUNCHER.len());
+        assert!(NOTHING.len() <= 4 * 1024, "the do-nothing program has {} bytes", NOTHING.len());
+    }
+}

@@ -1,0 +1,414 @@
+//! What host, keeper and launcher say to each other: fixed-size messages, and the plan, a
+//! read-only piece of memory that holds everything decided about a template's slots.
+//!
+//! The host writes plans and requests and is trusted by keeper and launcher. Reports come out
+//! of a slot that hostile code may have taken over; the host treats them as hostile input.
+
+use core::ffi::CStr;
+
+/// Where the control socket of a keeper or floor lies.
+pub const CONTROL_FD: i32 = 3;
+/// Where the plan lies when a keeper starts.
+pub const PLAN_FD: i32 = 4;
+/// The slot's socket inside a launcher.
+pub const SLOT_FD: i32 = 3;
+/// The launcher's own user and group inside the slot: the last of its 65,536, so that no
+/// program can alter the launcher with `prlimit` or `/proc/1/oom_score_adj`.
+pub const LAUNCHER_ID: u32 = 65_535;
+/// Ids of one slot.
+pub const IDS_PER_SLOT: u32 = 65_536;
+/// The most id blocks, so the most slots, of one keeper.
+pub const BLOCKS_MAX: usize = 4096;
+/// The most trees (layers and binds) of one template.
+pub const TREES_MAX: usize = 60;
+/// Where a keeper and the launchers before their pivot have the trees, by index.
+pub const TREES: &str = "/t/";
+/// Bytes of a [`Start`]'s data that fit into the message; more comes in a memfd.
+pub const INLINE_MAX: usize = 32 * 1024;
+/// The most descriptors given to one container.
+pub const START_FDS_MAX: usize = 32;
+
+/// One step of making a slot, carried out by one loop in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum OpKind {
+    /// Attach tree `number` at `text` (move_mount(2)).
+    AttachTree = 1,
+    /// chdir(2) to `text`.
+    Chdir,
+    /// pivot_root(2) into the current directory.
+    Pivot,
+    /// New file system of type `text` with options `text2` (`key\0value\0…\0\0`) and attributes
+    /// `number`, attached at the text at offset `extra`.
+    Filesystem,
+    /// Bind `text` on `text2` (mount(2)); with `number` 1 what does not exist is left out.
+    Bind,
+    /// Make `text` a read-only mount of itself; what does not exist is left out.
+    ReadOnly,
+    /// `lo` up.
+    LoopbackUp,
+    /// Write `0` to every group's `tasks` file that came with the request.
+    JoinGroups,
+    /// unshare(2) of `number`.
+    Unshare,
+    /// prlimit(2): resource `number` gets `extra`.
+    Rlimit,
+    /// Wait until the keeper has written the id maps, then become user and group 0.
+    AwaitIds,
+    /// Make the empty file `text` if it is missing.
+    EnsureFile,
+    /// Make the folder `text` if it is missing.
+    EnsureDir,
+    /// Drop every capability but those of mask `number` from the bounding set.
+    DropBounding,
+    /// Become [`LAUNCHER_ID`], holding the capabilities of mask `number`.
+    BecomeLauncher,
+    /// Install the plan's filter.
+    Filter,
+    /// Open `text` with the open(2) flags `number` and hand it to the host with the report.
+    OpenForHost,
+}
+
+/// An operation with its arguments; texts are offsets of NUL-terminated strings in the plan.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Op {
+    /// An [`OpKind`].
+    pub kind: u32,
+    /// First text.
+    pub text: u32,
+    /// Second text.
+    pub text2: u32,
+    /// Explicit padding.
+    pub unused: u32,
+    /// First number.
+    pub number: u64,
+    /// Second number.
+    pub extra: u64,
+}
+
+/// A table in the plan.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct Table {
+    /// Offset of the first entry, a multiple of 8.
+    pub offset: u32,
+    /// How many entries.
+    pub count: u32,
+}
+
+/// How a tree is cloned for a slot.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Tree {
+    /// Mount attributes (mount_setattr(2)).
+    pub attributes: u64,
+    /// 1: ids are mapped to the slot's block.
+    pub idmap: u32,
+    /// 1: a file, not a folder.
+    pub file: u32,
+}
+
+/// The head of a plan.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct PlanHeader {
+    /// Bytes of the whole plan.
+    pub length: u64,
+    /// clone(2) namespaces of a slot, user and cgroup ones apart.
+    pub namespaces: u64,
+    /// Capabilities of the container.
+    pub held: u64,
+    /// [`Op`]s of a slot.
+    pub slot_ops: Table,
+    /// [`Op`]s of the cached namespaces of the fork mode.
+    pub holder_ops: Table,
+    /// [`Tree`]s.
+    pub trees: Table,
+    /// struct sock_filter entries.
+    pub filter: Table,
+    /// Supplementary groups of the container, `u32`s.
+    pub groups: Table,
+    /// User of the container.
+    pub uid: u32,
+    /// Group of the container.
+    pub gid: u32,
+    /// Text: host name.
+    pub hostname: u32,
+    /// Text: working directory.
+    pub workdir: u32,
+    /// 1: slots serve again.
+    pub reuse: u32,
+    /// Explicit padding.
+    pub unused: u32,
+}
+
+/// A plan mapped into memory. Every access is checked against its length.
+#[derive(Clone, Copy)]
+pub struct Plan {
+    base: *const u8,
+    length: usize,
+}
+
+impl Plan {
+    /// Takes over a mapping of `length` bytes.
+    ///
+    /// # Safety
+    /// The mapping must stay valid and unchanged while the plan is used, and begin with a
+    /// [`PlanHeader`].
+    #[must_use]
+    pub const unsafe fn new(base: *const u8, length: usize) -> Self {
+        Self { base, length }
+    }
+
+    /// The mapping, to unmap it.
+    #[must_use]
+    pub const fn mapping(&self) -> (*mut u8, usize) {
+        (self.base.cast_mut(), self.length)
+    }
+
+    /// The head.
+    #[must_use]
+    pub fn header(&self) -> &PlanHeader {
+        // SAFETY: `new` demands a header at the beginning of a valid mapping.
+        unsafe { &*self.base.cast() }
+    }
+
+    /// A table's entries; empty where it does not fit.
+    #[must_use]
+    pub fn table<T>(&self, table: Table) -> &[T] {
+        let (start, count) = (table.offset as usize, table.count as usize);
+        let fits = count
+            .checked_mul(size_of::<T>())
+            .and_then(|bytes| bytes.checked_add(start))
+            .is_some_and(|end| end <= self.length);
+        if !fits || start % align_of::<T>() != 0 {
+            return &[];
+        }
+        // SAFETY: in bounds and aligned, as just checked; the entries are plain numbers.
+        unsafe { core::slice::from_raw_parts(self.base.add(start).cast(), count) }
+    }
+
+    /// The text at `offset`; empty where there is none.
+    #[must_use]
+    pub fn text(&self, offset: u32) -> &CStr {
+        let bytes =
+            self.table::<u8>(Table { offset, count: (self.length as u32).saturating_sub(offset) });
+        CStr::from_bytes_until_nul(bytes).unwrap_or(c"")
+    }
+}
+
+/// What the host asks a keeper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Ask {
+    /// Take over the template's trees (the descriptors).
+    Trees = 1,
+    /// Make a slot; descriptors: its socket, then its groups.
+    Make,
+    /// Make the cached namespaces of the fork mode; descriptor: its socket.
+    Hold,
+    /// Put new scratch into a slot; descriptor: its launcher's pidfd.
+    Reset,
+}
+
+/// A request to a keeper.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Request {
+    /// An [`Ask`].
+    pub ask: u32,
+    /// The host's number for the slot.
+    pub slot: u32,
+    /// Index of the id block among the owner's.
+    pub block: u32,
+    /// First host id of the block.
+    pub id_base: u32,
+    /// 1: the second descriptor is the cgroup v2 folder to be born in.
+    pub into_group: u32,
+    /// Ask::Reset: which scratch, as indices of Filesystem operations, one bit each.
+    pub scratch: u32,
+}
+
+/// A keeper's answer; with [`Ask::Make`] and [`Ask::Hold`] a pidfd comes along.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct Reply {
+    /// The request's slot.
+    pub slot: u32,
+    /// A [`Step`] that did not work, or 0.
+    pub step: u32,
+    /// Why.
+    pub errno: i32,
+    /// Process id as the keeper sees it.
+    pub pid: i32,
+}
+
+/// Where something failed, besides the plan's operations (`Step::FIRST_OP + index`).
+pub struct Step;
+
+impl Step {
+    /// Nothing failed.
+    pub const NONE: u32 = 0;
+    /// The keeper's own set-up; the low bits tell which line.
+    pub const KEEPER: u32 = 1;
+    /// Cloning or mapping a tree.
+    pub const TREE: u32 = 2;
+    /// The user namespace for the mapped trees.
+    pub const USER_NAMESPACE: u32 = 3;
+    /// clone3(2) of the launcher.
+    pub const CLONE: u32 = 4;
+    /// Writing the id maps.
+    pub const ID_MAPS: u32 = 5;
+    /// Entering a slot to reset it.
+    pub const ENTER: u32 = 6;
+    /// Cloning the container.
+    pub const PARK: u32 = 7;
+    /// The container's user and groups.
+    pub const IDENTITY: u32 = 8;
+    /// Receiving the start.
+    pub const RECEIVE: u32 = 9;
+    /// Placing a descriptor.
+    pub const DESCRIPTOR: u32 = 10;
+    /// The working directory.
+    pub const WORKDIR: u32 = 11;
+    /// execve(2).
+    pub const EXEC: u32 = 12;
+    /// First of the plan's operations.
+    pub const FIRST_OP: u32 = 1000;
+}
+
+/// What a launcher reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// A container is parked; its pidfd comes along, the first time also what was opened for
+    /// the host.
+    Ready = 1,
+    /// Making the slot failed.
+    Failed,
+    /// The container ended.
+    Ended,
+}
+
+/// A report of a launcher: hostile input for the host.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct Report {
+    /// A [`Kind`].
+    pub kind: u32,
+    /// The [`Step`] that failed, or 0.
+    pub step: u32,
+    /// Why.
+    pub errno: i32,
+    /// Raw wait status.
+    pub status: i32,
+}
+
+/// What the host tells the parked container (or, between two runs, the launcher).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Go {
+    /// Execute the program in the data.
+    Exec = 1,
+    /// Exit at once: the original's critical path.
+    Noop,
+    /// Park the next container (a reused slot was found clean).
+    Park,
+}
+
+/// A start. The data behind it (or in the memfd) holds, at the offsets named here, null-ended
+/// tables of offsets and the strings they point to; the container turns offsets into pointers.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Start {
+    /// A [`Go`].
+    pub go: u32,
+    /// How many descriptors of the message go to `targets`.
+    pub fds: u32,
+    /// 1: the data is in the message's last descriptor.
+    pub data_in_memfd: u32,
+    /// 1: the descriptor after those of `targets` is told `{step, errno}` if exec fails, and
+    /// just closed by it otherwise.
+    pub tell_exec: u32,
+    /// Bytes of the data.
+    pub length: u64,
+    /// Offset of the table of paths to try, in order.
+    pub paths: u32,
+    /// Offset of argv.
+    pub argv: u32,
+    /// Offset of envp.
+    pub envp: u32,
+    /// Offset of the working directory's text, or 0 for the template's.
+    pub workdir: u32,
+    /// Where each descriptor goes.
+    pub targets: [i32; START_FDS_MAX],
+}
+
+/// The bytes of a plain message.
+#[must_use]
+pub fn bytes_of<T: Copy>(message: &T) -> &[u8] {
+    // SAFETY: the wire structures are plain numbers without padding.
+    unsafe { core::slice::from_raw_parts(core::ptr::from_ref(message).cast(), size_of::<T>()) }
+}
+
+/// A plain message out of bytes; `None` where there are too few.
+#[must_use]
+pub fn message_of<T: Copy + Default>(bytes: &[u8]) -> Option<T> {
+    if bytes.len() < size_of::<T>() {
+        return None;
+    }
+    // SAFETY: long enough, read unaligned; every bit pattern is a number.
+    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self { ask: 0, slot: 0, block: 0, id_base: 0, into_group: 0, scratch: 0 }
+    }
+}
+
+/// The most durations one floor request measures.
+pub const FLOOR_SAMPLES_MAX: usize = 16 * 1024;
+
+/// What a floor measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum FloorKind {
+    /// `clone(CLONE_VM | CLONE_VFORK)`, exit, wait.
+    Vfork = 1,
+    /// The same with an execve(2) of the program in the text.
+    VforkExec,
+    /// fork(2), exit, wait.
+    Fork,
+    /// The original's critical path; texts: root, then `cgroup.procs` files.
+    Classic,
+}
+
+/// A request to the floor role.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct FloorRequest {
+    /// A [`FloorKind`].
+    pub kind: u32,
+    /// How many durations.
+    pub count: u32,
+    /// NUL-terminated texts, ended by an empty one.
+    pub texts: [u8; 4096],
+}
+
+impl Default for FloorRequest {
+    fn default() -> Self {
+        Self { kind: 0, count: 0, texts: [0; 4096] }
+    }
+}
+
+/// The floor's answer.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct FloorReply {
+    /// 0, or why it stopped.
+    pub errno: i32,
+    /// How many durations there are.
+    pub count: u32,
+}

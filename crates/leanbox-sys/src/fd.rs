@@ -1,0 +1,164 @@
+//! Files and descriptors: open, read, write, duplicate, close.
+
+use crate::arch::nr;
+use crate::errno::{call, int};
+use crate::{AT_FDCWD, Fd, Result};
+use core::ffi::CStr;
+
+/// Open for reading only.
+pub const O_RDONLY: i32 = 0;
+/// Open for writing only.
+pub const O_WRONLY: i32 = 1;
+/// Open for reading and writing.
+pub const O_RDWR: i32 = 2;
+/// Create if missing.
+pub const O_CREAT: i32 = 0o100;
+/// Close on exec.
+pub const O_CLOEXEC: i32 = 0o2000000;
+/// Only a place in the tree.
+pub const O_PATH: i32 = 0o10000000;
+/// Fail unless a directory.
+#[cfg(target_arch = "x86_64")]
+pub const O_DIRECTORY: i32 = 0o200000;
+/// Fail unless a directory.
+#[cfg(target_arch = "aarch64")]
+pub const O_DIRECTORY: i32 = 0o40000;
+/// `CLOSE_RANGE_UNSHARE`-free close_range(2) number, the same on both machines.
+const CLOSE_RANGE: usize = 436;
+/// A character device, for [`mknodat`].
+pub const S_IFCHR: u32 = 0o020000;
+
+/// openat(2).
+pub fn openat(dir: Fd, path: &CStr, flags: i32, mode: u32) -> Result<Fd> {
+    let args = [int(dir), path.as_ptr() as usize, int(flags), mode as usize];
+    // SAFETY: the path is NUL-terminated.
+    unsafe { call(nr::OPENAT, args) }.map(|fd| fd as Fd)
+}
+
+/// open(2): relative to the current directory.
+pub fn open(path: &CStr, flags: i32) -> Result<Fd> {
+    openat(AT_FDCWD, path, flags, 0)
+}
+
+/// close(2). Its error says nothing that can be acted on.
+pub fn close(fd: Fd) {
+    // SAFETY: a number; descriptors of this process belong to its one thread.
+    let _ = unsafe { call(nr::CLOSE, [int(fd)]) };
+}
+
+/// close_range(2), from `first` on.
+pub fn close_from(first: Fd) -> Result<()> {
+    // SAFETY: numbers only.
+    unsafe { call(CLOSE_RANGE, [int(first), u32::MAX as usize, 0]) }.map(drop)
+}
+
+/// dup3(2); unlike it, the same number twice only sets or clears close-on-exec.
+pub fn dup_to(fd: Fd, target: Fd, cloexec: bool) -> Result<()> {
+    if fd == target {
+        return set_cloexec(fd, cloexec);
+    }
+    let flags = if cloexec { O_CLOEXEC } else { 0 };
+    // SAFETY: numbers only.
+    unsafe { call(nr::DUP3, [int(fd), int(target), int(flags)]) }.map(drop)
+}
+
+/// fcntl(2), `F_DUPFD_CLOEXEC`: a copy at `lowest` or above.
+pub fn dup_above(fd: Fd, lowest: Fd) -> Result<Fd> {
+    // SAFETY: numbers only.
+    unsafe { call(nr::FCNTL, [int(fd), 1030, int(lowest)]) }.map(|fd| fd as Fd)
+}
+
+/// fcntl(2), `F_SETFD`.
+pub fn set_cloexec(fd: Fd, cloexec: bool) -> Result<()> {
+    // SAFETY: numbers only.
+    unsafe { call(nr::FCNTL, [int(fd), 2, usize::from(cloexec)]) }.map(drop)
+}
+
+/// read(2).
+pub fn read(fd: Fd, buffer: &mut [u8]) -> Result<usize> {
+    // SAFETY: the buffer is valid for its length.
+    unsafe { call(nr::READ, [int(fd), buffer.as_mut_ptr() as usize, buffer.len()]) }
+}
+
+/// pread(2).
+pub fn pread(fd: Fd, buffer: &mut [u8], offset: u64) -> Result<usize> {
+    let args = [int(fd), buffer.as_mut_ptr() as usize, buffer.len(), offset as usize];
+    // SAFETY: the buffer is valid for its length.
+    unsafe { call(nr::PREAD64, args) }
+}
+
+/// write(2).
+pub fn write(fd: Fd, bytes: &[u8]) -> Result<usize> {
+    // SAFETY: the bytes are valid for their length.
+    unsafe { call(nr::WRITE, [int(fd), bytes.as_ptr() as usize, bytes.len()]) }
+}
+
+/// mkdirat(2).
+pub fn mkdirat(dir: Fd, path: &CStr, mode: u32) -> Result<()> {
+    // SAFETY: the path is NUL-terminated.
+    unsafe { call(nr::MKDIRAT, [int(dir), path.as_ptr() as usize, mode as usize]) }.map(drop)
+}
+
+/// mknodat(2) of a character device.
+pub fn mknodat(dir: Fd, path: &CStr, mode: u32, major: u32, minor: u32) -> Result<()> {
+    let device = (major << 8 | minor) as usize;
+    // SAFETY: the path is NUL-terminated.
+    unsafe { call(nr::MKNODAT, [int(dir), path.as_ptr() as usize, mode as usize, device]) }
+        .map(drop)
+}
+
+/// symlinkat(2).
+pub fn symlinkat(target: &CStr, dir: Fd, path: &CStr) -> Result<()> {
+    let args = [target.as_ptr() as usize, int(dir), path.as_ptr() as usize];
+    // SAFETY: both paths are NUL-terminated.
+    unsafe { call(nr::SYMLINKAT, args) }.map(drop)
+}
+
+/// chdir(2).
+pub fn chdir(path: &CStr) -> Result<()> {
+    // SAFETY: the path is NUL-terminated.
+    unsafe { call(nr::CHDIR, [path.as_ptr() as usize]) }.map(drop)
+}
+
+/// fchdir(2).
+pub fn fchdir(dir: Fd) -> Result<()> {
+    // SAFETY: numbers only.
+    unsafe { call(nr::FCHDIR, [int(dir)]) }.map(drop)
+}
+
+/// Maps `length` bytes of `fd` (mmap(2)), shared, readable and, if asked, writable.
+pub fn map_shared(fd: Fd, length: usize, writable: bool) -> Result<*mut u8> {
+    let (protection, shared) = (if writable { 3 } else { 1 }, 1);
+    // SAFETY: a new mapping at an address of the kernel's choice disturbs nobody.
+    unsafe { call(nr::MMAP, [0, length, protection, shared, int(fd), 0]) }.map(|at| at as *mut u8)
+}
+
+/// Maps `length` bytes of anonymous memory that forked children share (mmap(2)).
+pub fn map_anonymous_shared(length: usize) -> Result<*mut u8> {
+    // SAFETY: as above; MAP_SHARED | MAP_ANONYMOUS is 0x21 on both machines.
+    unsafe { call(nr::MMAP, [0, length, 3, 0x21, int(-1), 0]) }.map(|at| at as *mut u8)
+}
+
+/// Maps `length` bytes of `fd` privately and writable (mmap(2)).
+pub fn map_private(fd: Fd, length: usize) -> Result<*mut u8> {
+    // SAFETY: as above.
+    unsafe { call(nr::MMAP, [0, length, 3, 2, int(fd), 0]) }.map(|at| at as *mut u8)
+}
+
+/// munmap(2).
+///
+/// # Safety
+/// Nothing may use the mapping afterwards.
+pub unsafe fn unmap(at: *mut u8, length: usize) {
+    // SAFETY: the caller answers that nothing uses it.
+    let _ = unsafe { call(nr::MUNMAP, [at as usize, length]) };
+}
+
+/// ioctl(2) with a pointer or number.
+///
+/// # Safety
+/// `argument` must be what `request` demands.
+pub unsafe fn ioctl(fd: Fd, request: usize, argument: usize) -> Result<usize> {
+    // SAFETY: the caller answers for the argument.
+    unsafe { call(nr::IOCTL, [int(fd), request, argument]) }
+}

@@ -1,0 +1,140 @@
+//! Mounts: the new calls (open_tree(2), fsopen(2), fsmount(2), move_mount(2),
+//! mount_setattr(2)) and the few old ones that have no successor.
+
+use crate::arch::nr;
+use crate::errno::{call, int};
+use crate::{AT_EMPTY_PATH, AT_FDCWD, Fd, Result};
+use core::ffi::CStr;
+
+const OPEN_TREE: usize = 428;
+const MOVE_MOUNT: usize = 429;
+const FSOPEN: usize = 430;
+const FSCONFIG: usize = 431;
+const FSMOUNT: usize = 432;
+const MOUNT_SETATTR: usize = 442;
+
+/// Mount attribute: read-only.
+pub const ATTR_RDONLY: u64 = 1;
+/// Mount attribute: no set-user-id.
+pub const ATTR_NOSUID: u64 = 2;
+/// Mount attribute: no devices.
+pub const ATTR_NODEV: u64 = 4;
+/// Mount attribute: no programs.
+pub const ATTR_NOEXEC: u64 = 8;
+/// Mount attribute: ids are mapped (mount_setattr(2)).
+pub const ATTR_IDMAP: u64 = 0x0010_0000;
+
+/// mount(2): bind.
+pub const MS_BIND: u64 = 4096;
+/// mount(2): whole tree.
+pub const MS_REC: u64 = 16384;
+/// mount(2): private propagation.
+pub const MS_PRIVATE: u64 = 1 << 18;
+/// umount2(2): detach now, clean up later.
+pub const MNT_DETACH: u32 = 2;
+
+/// A detached copy of the mount at `path` (open_tree(2) with `OPEN_TREE_CLONE`).
+pub fn clone_tree(dir: Fd, path: &CStr) -> Result<Fd> {
+    let flags = 1 | 0o2000000 | if path.is_empty() { AT_EMPTY_PATH as usize } else { 0 };
+    // SAFETY: the path is NUL-terminated.
+    unsafe { call(OPEN_TREE, [int(dir), path.as_ptr() as usize, flags]) }.map(|fd| fd as Fd)
+}
+
+/// Attaches a detached mount at `path` (move_mount(2)).
+pub fn attach(tree: Fd, path: &CStr) -> Result<()> {
+    let args = [int(tree), c"".as_ptr() as usize, int(AT_FDCWD), path.as_ptr() as usize, 4];
+    // SAFETY: both paths are NUL-terminated.
+    unsafe { call(MOVE_MOUNT, args) }.map(drop)
+}
+
+/// struct mount_attr of mount_setattr(2).
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns: u64,
+}
+
+/// Sets attributes of a mount (mount_setattr(2)); `userns` is used with [`ATTR_IDMAP`].
+pub fn set_attributes(tree: Fd, set: u64, userns: Option<Fd>) -> Result<()> {
+    let userns = userns.map_or(0, |fd| fd as u64);
+    let attr = MountAttr { set, clear: 0, propagation: 0, userns };
+    let size = size_of::<MountAttr>();
+    let args =
+        [int(tree), c"".as_ptr() as usize, AT_EMPTY_PATH as usize, &raw const attr as usize, size];
+    // SAFETY: the path is NUL-terminated and the structure valid for `size` bytes.
+    unsafe { call(MOUNT_SETATTR, args) }.map(drop)
+}
+
+/// One option of a file system that is being made.
+pub struct FsOption<'a> {
+    /// The option's name.
+    pub key: &'a CStr,
+    /// Its value; empty for a flag.
+    pub value: &'a CStr,
+}
+
+/// A new file system, mounted nowhere yet: fsopen(2), fsconfig(2) for each option, fsmount(2).
+pub fn new_filesystem<'a>(
+    kind: &CStr,
+    options: impl Iterator<Item = FsOption<'a>>,
+    attributes: u64,
+) -> Result<Fd> {
+    // SAFETY: the name is NUL-terminated; 1 is FSOPEN_CLOEXEC.
+    let context = unsafe { call(FSOPEN, [kind.as_ptr() as usize, 1]) }? as Fd;
+    let made = configure(context, options, attributes);
+    crate::fd::close(context);
+    made
+}
+
+fn configure<'a>(
+    context: Fd,
+    options: impl Iterator<Item = FsOption<'a>>,
+    attributes: u64,
+) -> Result<Fd> {
+    const SET_FLAG: usize = 0;
+    const SET_STRING: usize = 1;
+    const CREATE: usize = 6;
+    for FsOption { key, value } in options {
+        let (command, value) = match value.is_empty() {
+            true => (SET_FLAG, 0),
+            false => (SET_STRING, value.as_ptr() as usize),
+        };
+        let args = [int(context), command, key.as_ptr() as usize, value, 0];
+        // SAFETY: key and value are NUL-terminated.
+        unsafe { call(FSCONFIG, args) }?;
+    }
+    // SAFETY: no pointers.
+    unsafe { call(FSCONFIG, [int(context), CREATE, 0, 0, 0]) }?;
+    // SAFETY: no pointers; 1 is FSMOUNT_CLOEXEC.
+    unsafe { call(FSMOUNT, [int(context), 1, attributes as usize]) }.map(|fd| fd as Fd)
+}
+
+/// mount(2) without a type or data: binds and propagation.
+pub fn mount(source: &CStr, target: &CStr, flags: u64) -> Result<()> {
+    let args = [source.as_ptr() as usize, target.as_ptr() as usize, 0, flags as usize, 0];
+    // SAFETY: both paths are NUL-terminated; type and data may be null here.
+    unsafe { call(nr::MOUNT, args) }.map(drop)
+}
+
+/// umount2(2).
+pub fn unmount(target: &CStr, flags: u32) -> Result<()> {
+    // SAFETY: the path is NUL-terminated.
+    unsafe { call(nr::UMOUNT2, [target.as_ptr() as usize, flags as usize]) }.map(drop)
+}
+
+/// Makes the current directory, a mount point, the root and lets go of the old one
+/// (`pivot_root(".", ".")`, pivot_root(2), then umount2(2)).
+pub fn pivot_here() -> Result<()> {
+    // SAFETY: both paths are NUL-terminated.
+    unsafe { call(nr::PIVOT_ROOT, [c".".as_ptr() as usize, c".".as_ptr() as usize]) }?;
+    unmount(c".", MNT_DETACH)?;
+    crate::fd::chdir(c"/")
+}
+
+/// chroot(2) into the current directory. Only the benchmark's `classic` uses it.
+pub fn chroot_here() -> Result<()> {
+    // SAFETY: the path is NUL-terminated.
+    unsafe { call(nr::CHROOT, [c".".as_ptr() as usize]) }.map(drop)
+}

@@ -1,0 +1,124 @@
+//! Messages with descriptors over a Unix socket (unix(7), `SCM_RIGHTS`), and the one network
+//! call a slot needs: bringing `lo` up.
+
+use crate::arch::nr;
+use crate::errno::{call, int};
+use crate::{Fd, Result};
+
+/// The most descriptors one message carries.
+pub const FDS_MAX: usize = 64;
+
+#[repr(C)]
+struct IoVec {
+    base: usize,
+    length: usize,
+}
+
+#[repr(C)]
+struct MsgHdr {
+    name: usize,
+    name_length: u32,
+    iov: *mut IoVec,
+    iov_length: usize,
+    control: *mut u8,
+    control_length: usize,
+    flags: i32,
+}
+
+/// struct cmsghdr followed by its descriptors.
+#[repr(C, align(8))]
+struct Control {
+    length: usize,
+    level: i32,
+    kind: i32,
+    fds: [Fd; FDS_MAX],
+}
+
+const CONTROL_HEADER: usize = 16;
+const SOL_SOCKET: i32 = 1;
+const SCM_RIGHTS: i32 = 1;
+/// No SIGPIPE where the other side is gone.
+const MSG_NOSIGNAL: usize = 0x4000;
+const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
+
+/// Sends one message with `fds` (sendmsg(2)).
+pub fn send(socket: Fd, bytes: &[u8], fds: &[Fd]) -> Result<()> {
+    let count = fds.len().min(FDS_MAX);
+    let mut control = Control {
+        length: CONTROL_HEADER + count * 4,
+        level: SOL_SOCKET,
+        kind: SCM_RIGHTS,
+        fds: [0; FDS_MAX],
+    };
+    control.fds[..count].copy_from_slice(&fds[..count]);
+    let mut iov = IoVec { base: bytes.as_ptr() as usize, length: bytes.len() };
+    let (pointer, length) = if count == 0 {
+        (core::ptr::null_mut(), 0)
+    } else {
+        ((&raw mut control).cast(), (CONTROL_HEADER + count * 4).next_multiple_of(8))
+    };
+    let header = MsgHdr {
+        name: 0,
+        name_length: 0,
+        iov: &raw mut iov,
+        iov_length: 1,
+        control: pointer,
+        control_length: length,
+        flags: 0,
+    };
+    // SAFETY: the header and all it points to live until the call returns.
+    unsafe { call(nr::SENDMSG, [int(socket), &raw const header as usize, MSG_NOSIGNAL]) }.map(drop)
+}
+
+/// What [`receive`] got.
+pub struct Received {
+    /// Bytes of the message; 0 means that the other side is gone.
+    pub length: usize,
+    /// How many descriptors came.
+    pub count: usize,
+    /// The descriptors, close-on-exec.
+    pub fds: [Fd; FDS_MAX],
+}
+
+/// Receives one message (recvmsg(2)) into `buffer`.
+pub fn receive(socket: Fd, buffer: &mut [u8]) -> Result<Received> {
+    let mut control = Control { length: 0, level: 0, kind: 0, fds: [-1; FDS_MAX] };
+    let mut iov = IoVec { base: buffer.as_mut_ptr() as usize, length: buffer.len() };
+    let mut header = MsgHdr {
+        name: 0,
+        name_length: 0,
+        iov: &raw mut iov,
+        iov_length: 1,
+        control: (&raw mut control).cast(),
+        control_length: size_of::<Control>(),
+        flags: 0,
+    };
+    let args = [int(socket), &raw mut header as usize, MSG_CMSG_CLOEXEC];
+    // SAFETY: the header and all it points to live until the call returns.
+    let length = unsafe { call(nr::RECVMSG, args) }?;
+    let has_fds = header.control_length >= CONTROL_HEADER && control.kind == SCM_RIGHTS;
+    let count =
+        if has_fds { (control.length.saturating_sub(CONTROL_HEADER) / 4).min(FDS_MAX) } else { 0 };
+    Ok(Received { length, count, fds: control.fds })
+}
+
+/// Sets the loopback device of the current network namespace up (netdevice(7)).
+pub fn loopback_up() -> Result<()> {
+    const SIOCSIFFLAGS: usize = 0x8914;
+    const IFF_UP_RUNNING: i16 = 0x41;
+    #[repr(C)]
+    struct IfReq {
+        name: [u8; 16],
+        flags: i16,
+        rest: [u8; 22],
+    }
+    let mut name = [0; 16];
+    name[..2].copy_from_slice(b"lo");
+    let request = IfReq { name, flags: IFF_UP_RUNNING, rest: [0; 22] };
+    // SAFETY: numbers only: AF_INET, SOCK_DGRAM | SOCK_CLOEXEC.
+    let socket = unsafe { call(nr::SOCKET, [2, 2 | 0o2000000, 0]) }? as Fd;
+    // SAFETY: the request is a struct ifreq.
+    let done = unsafe { crate::fd::ioctl(socket, SIOCSIFFLAGS, &raw const request as usize) };
+    crate::fd::close(socket);
+    done.map(drop)
+}

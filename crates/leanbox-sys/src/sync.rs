@@ -1,0 +1,34 @@
+//! Time, and waiting on a word of shared memory.
+
+use crate::Result;
+use crate::arch::nr;
+use crate::errno::call;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// Nanoseconds of `CLOCK_MONOTONIC` (clock_gettime(2)).
+#[must_use]
+pub fn now_ns() -> u64 {
+    let mut time = [0u64; 2];
+    // SAFETY: `time` is a struct timespec on 64-bit machines.
+    let _ = unsafe { call(nr::CLOCK_GETTIME, [1, time.as_mut_ptr() as usize]) };
+    time[0] * 1_000_000_000 + time[1]
+}
+
+/// Waits until `word` is no longer `seen` (futex(2), `FUTEX_WAIT`), at most `timeout_ms`.
+pub fn wait_while(word: &AtomicU32, seen: u32, timeout_ms: u64) {
+    let limit = [timeout_ms / 1000, timeout_ms % 1000 * 1_000_000];
+    while word.load(Ordering::Acquire) == seen {
+        let args = [word.as_ptr() as usize, 0, seen as usize, limit.as_ptr() as usize];
+        // SAFETY: the word lives as long as the borrow; the timeout is a struct timespec.
+        let slept = unsafe { call(nr::FUTEX, args) };
+        if slept == Err(crate::Errno(110)) {
+            return;
+        }
+    }
+}
+
+/// Wakes everybody who waits on `word` (futex(2), `FUTEX_WAKE`).
+pub fn wake_all(word: &AtomicU32) -> Result<()> {
+    // SAFETY: the word lives as long as the borrow.
+    unsafe { call(nr::FUTEX, [word.as_ptr() as usize, 1, i32::MAX as usize]) }.map(drop)
+}

@@ -1,0 +1,278 @@
+//! What a group has used, read through descriptors that stay open.
+//!
+//! In: the folders of a group. Out: [`Usage`]. Reading is one pread(2) a counter and allocates
+//! nothing. Never: trusts a counter to start at 0, except the peak, which is reset instead.
+
+use super::file;
+use super::layout::{Hierarchy, Version};
+use crate::{Error, Result};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The longest of these files is v2's `cpu.stat`; what we look for in it stands first.
+const TEXT_MOST: usize = 512;
+
+/// A group's counters, or the difference of two readings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// CPU time of all processes, in user mode and in the kernel.
+    pub(crate) cpu: Duration,
+    /// The most memory at one time since the last reset of the peak; 0 on v2 before kernel 5.19.
+    pub(crate) memory_peak_bytes: u64,
+    /// Processes the kernel killed for want of memory, whoever's limit it was.
+    pub(crate) oom_kills: u64,
+    /// How often the group's *own* limit was in the way: v1 `memory.failcnt`, v2 `oom` of
+    /// `memory.events.local`.
+    pub(crate) own_limit_hits: u64,
+}
+
+impl Usage {
+    /// Whether a kill was for the group's own limit: its kills rise too when a group above runs
+    /// out, but then its own limit was not in the way.
+    pub(crate) fn killed_by_own_limit(&self) -> bool {
+        self.oom_kills > 0 && self.own_limit_hits > 0
+    }
+
+    /// What came since `baseline`; the peak is as it is.
+    pub(crate) fn delta(&self, baseline: &Baseline) -> Self {
+        let Baseline(before) = baseline;
+        Self {
+            cpu: self.cpu.saturating_sub(before.cpu),
+            memory_peak_bytes: self.memory_peak_bytes,
+            oom_kills: self.oom_kills.saturating_sub(before.oom_kills),
+            own_limit_hits: self.own_limit_hits.saturating_sub(before.own_limit_hits),
+        }
+    }
+}
+
+/// The counters as they stood at a start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Baseline(pub(super) Usage);
+
+/// The open counters of one group.
+#[derive(Debug)]
+pub(super) struct Counters {
+    cpu: Option<Counter>,
+    cpu_unit: Version,
+    peak: Option<Counter>,
+    oom_kills: Option<Counter>,
+    own_limit_hits: Option<Counter>,
+    own_limit_key: &'static str,
+    processes: Option<Counter>,
+}
+
+impl Counters {
+    /// Opens what the group's `places` have.
+    pub(super) fn open(places: &[Hierarchy]) -> Result<Self> {
+        let mut counters = Self {
+            cpu: None,
+            cpu_unit: Version::V1,
+            peak: None,
+            oom_kills: None,
+            own_limit_hits: None,
+            own_limit_key: "",
+            processes: None,
+        };
+        for place in places {
+            counters.open_in(place)?;
+        }
+        Ok(counters)
+    }
+
+    fn open_in(&mut self, place: &Hierarchy) -> Result<()> {
+        let Hierarchy { version, roles, .. } = *place;
+        let v1 = version == Version::V1;
+        if roles.cpu_time {
+            let name = if v1 { "cpuacct.usage" } else { "cpu.stat" };
+            self.cpu = Counter::open(place, name)?;
+            self.cpu_unit = version;
+        }
+        if roles.pids {
+            self.processes = Counter::open(place, "pids.current")?;
+        }
+        if roles.memory && v1 {
+            self.peak = Counter::open_writable(place, "memory.max_usage_in_bytes")?;
+            self.oom_kills = Counter::open(place, "memory.oom_control")?;
+            self.own_limit_hits = Counter::open(place, "memory.failcnt")?;
+        } else if roles.memory {
+            self.peak = Counter::open_writable(place, "memory.peak")?;
+            self.oom_kills = Counter::open(place, "memory.events")?;
+            self.own_limit_hits = Counter::open(place, "memory.events.local")?;
+            self.own_limit_key = "oom";
+        }
+        Ok(())
+    }
+
+    pub(super) fn usage(&self) -> Result<Usage> {
+        let cpu = match self.cpu_unit {
+            Version::V1 => Duration::from_nanos(value(&self.cpu, "")?),
+            Version::V2 => Duration::from_micros(value(&self.cpu, "usage_usec")?),
+        };
+        Ok(Usage {
+            cpu,
+            memory_peak_bytes: value(&self.peak, "")?,
+            oom_kills: value(&self.oom_kills, "oom_kill")?,
+            own_limit_hits: value(&self.own_limit_hits, self.own_limit_key)?,
+        })
+    }
+
+    pub(super) fn processes(&self) -> Result<u64> {
+        value(&self.processes, "")
+    }
+
+    /// Starts a new peak: v1 by writing 0; v2 from 6.12 on by any write, for this descriptor
+    /// alone. `false`: this kernel cannot.
+    pub(super) fn reset_peak(&self) -> Result<bool> {
+        let Some(peak) = self.peak.as_ref().filter(|peak| peak.writable) else { return Ok(false) };
+        match file::write_raw(&peak.fd, "0") {
+            Ok(()) => Ok(true),
+            Err(Errno::INVAL | Errno::BADF | Errno::ACCESS | Errno::OPNOTSUPP) => Ok(false),
+            Err(errno) => Err(Error::syscall(format!("write({:?}, \"0\")", peak.path), errno)),
+        }
+    }
+}
+
+/// One file that stays open.
+#[derive(Debug)]
+struct Counter {
+    fd: OwnedFd,
+    path: PathBuf,
+    writable: bool,
+}
+
+impl Counter {
+    /// `None` if this kernel has no such file.
+    fn open(place: &Hierarchy, name: &str) -> Result<Option<Self>> {
+        let path = place.folder.join(name);
+        let fd = file::open_if_there(&path, OFlags::RDONLY)?;
+        Ok(fd.map(|fd| Self { fd, path, writable: false }))
+    }
+
+    /// For writing too, where that is allowed.
+    fn open_writable(place: &Hierarchy, name: &str) -> Result<Option<Self>> {
+        let path = place.folder.join(name);
+        match file::open_if_there(&path, OFlags::RDWR) {
+            Ok(fd) => Ok(fd.map(|fd| Self { fd, path, writable: true })),
+            Err(_) => Self::open(place, name), // read-only before 6.12
+        }
+    }
+
+    fn value(&self, key: &str) -> Result<u64> {
+        let mut text = [0; TEXT_MOST];
+        let len = rustix::io::retry_on_intr(|| rustix::io::pread(&self.fd, &mut text[..], 0))
+            .map_err(|errno| Error::syscall(format!("pread({:?})", self.path), errno))?;
+        number(&text[..len], key.as_bytes()).ok_or_else(|| {
+            Error::new(crate::ErrorKind::System, format!("{:?} has no number {key:?}", self.path))
+        })
+    }
+}
+
+/// The counter's value; 0 for one this kernel does not have.
+fn value(counter: &Option<Counter>, key: &str) -> Result<u64> {
+    counter.as_ref().map_or(Ok(0), |counter| counter.value(key))
+}
+
+/// The number on the line that starts with `key`; without a key, the first line's.
+fn number(text: &[u8], key: &[u8]) -> Option<u64> {
+    text.split(|&byte| byte == b'\n').find_map(|line| {
+        let rest = line.strip_prefix(key)?;
+        let digits = if key.is_empty() { rest } else { rest.strip_prefix(b" ")? };
+        std::str::from_utf8(digits).ok()?.trim().parse().ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layout::Roles;
+    use super::*;
+    use std::path::Path;
+
+    fn fake_v2(name: &str, files: &[(&str, &str)]) -> Hierarchy {
+        let folder = std::env::temp_dir().join(format!("leanbox-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for (file, text) in files {
+            std::fs::write(folder.join(file), text).unwrap();
+        }
+        let roles = Roles { memory: true, pids: true, cpu: true, cpu_time: true };
+        Hierarchy { version: Version::V2, roles, folder }
+    }
+
+    fn remove(folder: &Path) {
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_number_is_found_by_its_whole_key() {
+        let events = b"low 0\nhigh 0\nmax 7\noom 1\noom_kill 2\noom_group_kill 3\n";
+        assert_eq!(number(events, b"oom"), Some(1));
+        assert_eq!(number(events, b"oom_kill"), Some(2));
+        assert_eq!(number(events, b"none"), None);
+        assert_eq!(number(b"4096\n", b""), Some(4096));
+        assert_eq!(number(b"", b""), None);
+        assert_eq!(number(b"max\n", b""), None);
+    }
+
+    #[test]
+    fn v2_files_are_read_by_their_keys_and_units() {
+        let place = fake_v2(
+            "v2-usage",
+            &[
+                ("cpu.stat", "usage_usec 1500\nuser_usec 1000\nsystem_usec 500\n"),
+                ("memory.peak", "8192\n"),
+                ("memory.events", "low 0\nmax 9\noom 2\noom_kill 1\n"),
+                ("memory.events.local", "low 0\nmax 9\noom 2\noom_kill 1\n"),
+                ("pids.current", "3\n"),
+            ],
+        );
+        let counters = Counters::open(std::slice::from_ref(&place)).unwrap();
+        let wanted = Usage {
+            cpu: Duration::from_micros(1500),
+            memory_peak_bytes: 8192,
+            oom_kills: 1,
+            own_limit_hits: 2,
+        };
+        assert_eq!(counters.usage().unwrap(), wanted);
+        assert_eq!(counters.processes().unwrap(), 3);
+        remove(&place.folder);
+    }
+
+    #[test]
+    fn a_v2_kernel_without_memory_peak_reports_0_and_cannot_reset_it() {
+        let place = fake_v2(
+            "v2-old",
+            &[
+                ("cpu.stat", "usage_usec 1\n"),
+                ("memory.events", "oom_kill 0\n"),
+                ("memory.events.local", "oom 0\n"),
+                ("pids.current", "0\n"),
+            ],
+        );
+        let counters = Counters::open(std::slice::from_ref(&place)).unwrap();
+        assert_eq!(counters.usage().unwrap().memory_peak_bytes, 0);
+        assert!(!counters.reset_peak().unwrap());
+        remove(&place.folder);
+    }
+
+    #[test]
+    fn a_delta_leaves_out_what_was_before_and_keeps_the_peak() {
+        let before = Usage {
+            cpu: Duration::from_secs(1),
+            oom_kills: 1,
+            own_limit_hits: 5,
+            ..Usage::default()
+        };
+        let after = Usage {
+            cpu: Duration::from_secs(3),
+            memory_peak_bytes: 9,
+            oom_kills: 2,
+            own_limit_hits: 5,
+        };
+        let delta = after.delta(&Baseline(before));
+        assert_eq!(delta.cpu, Duration::from_secs(2));
+        assert_eq!((delta.memory_peak_bytes, delta.oom_kills), (9, 1));
+        assert!(!delta.killed_by_own_limit(), "the group above ran out, not this one");
+    }
+}

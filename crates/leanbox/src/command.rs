@@ -1,0 +1,348 @@
+//! What to run: program, arguments, environment, streams, as with `std::process::Command`. The
+//! message that starts it is laid out once, and again only after a change.
+
+use crate::container::{Container, Started};
+use crate::slot::empty_start;
+use crate::stdio::{Stdio, Streams};
+use crate::template::no_nul;
+use crate::{Error, Outcome, Pool, Result, keeper};
+use leanbox_launcher::wire::{Go, INLINE_MAX, START_FDS_MAX, Start, bytes_of};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// Where programs are looked for when the environment has no PATH, as with Docker.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Capture per stream unless told otherwise.
+const CAPTURE_MAX_BYTES: usize = 1 << 20;
+
+/// A program to be started in a container.
+#[derive(Debug)]
+pub struct Command {
+    program: String,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    env_clear: bool,
+    current_dir: Option<String>,
+    streams: [Option<Stdio>; 3],
+    fds: Vec<(i32, OwnedFd)>,
+    timeout: Option<Duration>,
+    noop: bool,
+    message: Option<Message>,
+}
+
+/// A start, laid out for one template.
+#[derive(Debug)]
+struct Message {
+    template: usize,
+    bytes: Vec<u8>,
+    memfd: Option<OwnedFd>,
+}
+
+impl Command {
+    /// A program by its path inside, or by name, looked for in PATH.
+    pub fn new(program: impl Into<String>) -> Self {
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            env_clear: false,
+            current_dir: None,
+            streams: [None, None, None],
+            fds: Vec::new(),
+            timeout: None,
+            noop: false,
+            message: None,
+        }
+    }
+
+    /// A container that exits at once without executing anything: the original's critical path.
+    #[must_use]
+    pub fn noop() -> Self {
+        Self { noop: true, ..Self::new("") }
+    }
+
+    /// One more argument.
+    pub fn arg(&mut self, arg: impl Into<String>) -> &mut Self {
+        self.args.push(arg.into());
+        self.changed()
+    }
+
+    /// More arguments.
+    pub fn args<S: Into<String>>(&mut self, args: impl IntoIterator<Item = S>) -> &mut Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self.changed()
+    }
+
+    /// A variable beside (or instead of) the image's.
+    pub fn env(&mut self, key: impl Into<String>, value: impl Into<String>) -> &mut Self {
+        self.env.push((key.into(), value.into()));
+        self.changed()
+    }
+
+    /// Nothing of the image's environment.
+    pub fn env_clear(&mut self) -> &mut Self {
+        self.env.clear();
+        self.env_clear = true;
+        self.changed()
+    }
+
+    /// Another working directory than the image's.
+    pub fn current_dir(&mut self, dir: impl Into<String>) -> &mut Self {
+        self.current_dir = Some(dir.into());
+        self.changed()
+    }
+
+    /// Standard input.
+    pub fn stdin(&mut self, stdio: Stdio) -> &mut Self {
+        self.streams[0] = Some(stdio);
+        self
+    }
+
+    /// Standard output.
+    pub fn stdout(&mut self, stdio: Stdio) -> &mut Self {
+        self.streams[1] = Some(stdio);
+        self
+    }
+
+    /// Standard error.
+    pub fn stderr(&mut self, stdio: Stdio) -> &mut Self {
+        self.streams[2] = Some(stdio);
+        self
+    }
+
+    /// Gives the container a descriptor under this number: a socket, a file, a pipe.
+    pub fn fd(&mut self, number: i32, fd: OwnedFd) -> &mut Self {
+        self.fds.push((number, fd));
+        self
+    }
+
+    /// Kills the container when this much time has passed since its start.
+    pub fn timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Starts the program and returns when it has been executed. Streams are inherited unless set.
+    ///
+    /// # Errors
+    /// No slot, or the program cannot be executed: [`NotFound`](crate::ErrorKind::NotFound) (a
+    /// shell's 127), [`NotExecutable`](crate::ErrorKind::NotExecutable) (126).
+    pub fn spawn(&mut self, pool: &Pool) -> Result<Container> {
+        let streams = Streams::open(&self.streams, || Stdio::Inherit)?;
+        let (tell, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(|errno| Error::syscall("pipe2(O_CLOEXEC)", errno))?;
+        let container = self.start(pool, streams, Some(&told))?;
+        drop(told);
+        container.confirm_exec(tell, &self.program)
+    }
+
+    /// Runs the program to its end. Streams are inherited unless set.
+    ///
+    /// # Errors
+    /// As for [`spawn`](Self::spawn).
+    pub fn status(&mut self, pool: &Pool) -> Result<Outcome> {
+        let streams = Streams::open(&self.streams, || Stdio::Inherit)?;
+        self.start(pool, streams, None)?.wait()
+    }
+
+    /// Runs the program to its end; output and errors are captured, 1 MiB each, unless set, and
+    /// the input is empty.
+    ///
+    /// # Errors
+    /// As for [`spawn`](Self::spawn).
+    pub fn output(&mut self, pool: &Pool) -> Result<Outcome> {
+        if self.streams[0].is_none() {
+            self.streams[0] = Some(Stdio::Null);
+        }
+        let captured = || Stdio::Captured { max_bytes: CAPTURE_MAX_BYTES };
+        let streams = Streams::open(&self.streams, captured)?;
+        self.start(pool, streams, None)?.wait()
+    }
+
+    fn changed(&mut self) -> &mut Self {
+        self.message = None;
+        self
+    }
+
+    fn start(
+        &mut self,
+        pool: &Pool,
+        streams: Streams,
+        tell: Option<&OwnedFd>,
+    ) -> Result<Container> {
+        let began = Instant::now();
+        self.lay_out(pool)?;
+        let slot = pool.take()?;
+        let Some(message) = &self.message else {
+            return Err(Error::invalid("no start was laid out"));
+        };
+        let (bytes, fds) = self.complete(message, &streams, tell)?;
+        let sent = slot.start(bytes.as_deref().unwrap_or(&message.bytes), &fds);
+        if let Err(error) = sent {
+            pool.discard(slot);
+            return Err(error);
+        }
+        let deadline = self.timeout.map(|timeout| began + timeout);
+        let started = Started { began, start: began.elapsed(), deadline };
+        Ok(Container::new(pool.clone(), slot, streams.into_ours(), started, &self.program))
+    }
+
+    /// The descriptors of this start, and the message again where it must speak of them.
+    fn complete<'a>(
+        &'a self,
+        message: &'a Message,
+        streams: &'a Streams,
+        tell: Option<&'a OwnedFd>,
+    ) -> Result<(Option<Vec<u8>>, Vec<BorrowedFd<'a>>)> {
+        let mut places: Vec<(i32, BorrowedFd<'a>)> = streams.theirs().collect();
+        places.extend(self.fds.iter().map(|(number, fd)| (*number, fd.as_fd())));
+        if places.is_empty() && tell.is_none() && message.memfd.is_none() {
+            return Ok((None, Vec::new()));
+        }
+        let bad = |number: i32| !(0..500).contains(&number);
+        if places.len() > START_FDS_MAX || places.iter().any(|(number, _)| bad(*number)) {
+            return Err(Error::invalid(format!(
+                "{} descriptors: at most {START_FDS_MAX}, numbered 0 to 499",
+                places.len()
+            )));
+        }
+        let mut start = empty_start();
+        for (target, (number, _)) in start.targets.iter_mut().zip(&places) {
+            *target = *number;
+        }
+        start.fds = u32::try_from(places.len()).unwrap_or(0);
+        start.tell_exec = u32::from(tell.is_some());
+        start.data_in_memfd = u32::from(message.memfd.is_some());
+        let mut bytes = message.bytes.clone();
+        patch(&mut bytes, &start);
+        let fds = places.into_iter().map(|(_, fd)| fd);
+        let extra = tell.into_iter().chain(&message.memfd).map(AsFd::as_fd);
+        Ok((Some(bytes), fds.chain(extra).collect()))
+    }
+
+    /// Lays the message out unless that was done for this template.
+    fn lay_out(&mut self, pool: &Pool) -> Result<()> {
+        let template = std::ptr::from_ref(&*pool.template().inner).addr();
+        if self.message.as_ref().is_some_and(|message| message.template == template) {
+            return Ok(());
+        }
+        let mut start = empty_start();
+        start.go = if self.noop { Go::Noop } else { Go::Exec } as u32;
+        let data = if self.noop { Vec::new() } else { self.data(pool, &mut start)? };
+        let mut bytes = bytes_of(&start).to_vec();
+        let memfd = if data.len() > INLINE_MAX {
+            Some(keeper::sealed_memory("leanbox-start", &data)?)
+        } else {
+            bytes.extend(&data);
+            None
+        };
+        self.message = Some(Message { template, bytes, memfd });
+        Ok(())
+    }
+
+    fn data(&self, pool: &Pool, start: &mut Start) -> Result<Vec<u8>> {
+        let inner = &pool.template().inner;
+        let config = inner.rootfs.config();
+        let image = if self.env_clear { &[][..] } else { &config.env[..] };
+        let env = environment(image, &self.env, inner.plan.identity.home.as_deref());
+        let argv: Vec<&str> =
+            std::iter::once(&self.program).chain(&self.args).map(String::as_str).collect();
+        let paths = candidates(&self.program, &env);
+        let dir = self.current_dir.as_deref().unwrap_or("");
+        for text in argv.iter().copied().chain(env.iter().map(String::as_str)).chain([dir]) {
+            no_nul(text)?;
+        }
+        if self.program.is_empty() {
+            return Err(Error::invalid("no program to run"));
+        }
+        let mut data = Data::default();
+        start.workdir = if dir.is_empty() { 0 } else { data.text(dir) };
+        start.paths = data.table(&paths);
+        start.argv = data.table(&argv);
+        start.envp = data.table(&env);
+        start.length = data.bytes.len() as u64;
+        Ok(data.bytes)
+    }
+}
+
+/// Keeps what was laid out, changes what is about descriptors.
+fn patch(bytes: &mut [u8], with: &Start) {
+    let head = bytes_of(with);
+    let targets = size_of::<Start>() - size_of_val(&with.targets);
+    bytes[4..16].copy_from_slice(&head[4..16]);
+    bytes[targets..size_of::<Start>()].copy_from_slice(&head[targets..]);
+}
+
+/// The image's variables, then HOME and PATH where missing, then the caller's on top.
+fn environment(image: &[String], own: &[(String, String)], home: Option<&str>) -> Vec<String> {
+    let mut all: Vec<(String, String)> =
+        vec![("PATH".into(), PATH.into()), ("HOME".into(), home.unwrap_or("/").to_string())];
+    let image = image.iter().filter_map(|entry| entry.split_once('='));
+    let image = image.map(|(key, value)| (key.to_string(), value.to_string()));
+    for (key, value) in image.chain(own.iter().cloned()) {
+        match all.iter_mut().find(|(known, _)| *known == key) {
+            Some(entry) => entry.1 = value,
+            None => all.push((key, value)),
+        }
+    }
+    all.into_iter().map(|(key, value)| format!("{key}={value}")).collect()
+}
+
+/// The paths to try: the program itself if it has a slash, else in every folder of PATH.
+fn candidates(program: &str, env: &[String]) -> Vec<String> {
+    if program.contains('/') {
+        return vec![program.to_string()];
+    }
+    let path = env.iter().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(PATH);
+    let folder = |dir: &str| if dir.is_empty() { ".".to_string() } else { dir.to_string() };
+    path.split(':').map(|dir| format!("{}/{program}", folder(dir))).collect()
+}
+
+/// Bytes that begin 8 after offset 0, so that no text has offset 0.
+#[derive(Debug)]
+struct Data {
+    bytes: Vec<u8>,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self { bytes: vec![0; 8] }
+    }
+}
+
+impl Data {
+    fn text(&mut self, text: &str) -> u32 {
+        let at = self.bytes.len();
+        self.bytes.extend(text.as_bytes());
+        self.bytes.push(0);
+        u32::try_from(at).unwrap_or(u32::MAX)
+    }
+
+    fn table<S: AsRef<str>>(&mut self, texts: &[S]) -> u32 {
+        let offsets: Vec<u32> = texts.iter().map(|text| self.text(text.as_ref())).collect();
+        self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
+        let at = self.bytes.len();
+        let entries = offsets.into_iter().map(u64::from).chain([0]);
+        self.bytes.extend(entries.flat_map(u64::to_ne_bytes));
+        u32::try_from(at).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callers_variables_win_over_the_images() {
+        let image = ["A=1".to_string(), "PATH=/x".to_string()];
+        let env = environment(&image, &[("A".into(), "2".into())], Some("/root"));
+        assert_eq!(env, ["PATH=/x", "HOME=/root", "A=2"]);
+    }
+
+    #[test]
+    fn names_are_looked_for_in_path_and_paths_are_not() {
+        let env = ["PATH=/a:/b".to_string()];
+        assert_eq!(candidates("x", &env), ["/a/x", "/b/x"]);
+        assert_eq!(candidates("./x", &env), ["./x"]);
+    }
+}

@@ -1,0 +1,308 @@
+//! A running container, as `std::process::Child` is a running process: wait, kill, streams,
+//! and at the end the outcome.
+
+use crate::outcome::{Captured, End, Outcome};
+use crate::slot::{Slot, Told};
+use crate::stdio::Ours;
+use crate::{Error, ErrorKind, Pool, Result};
+use leanbox_launcher::wire::Step;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use rustix::process::{Signal, pidfd_send_signal};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How long a captured stream is still read after the end, should something outside the slot
+/// hold it open.
+const DRAIN: Duration = Duration::from_secs(1);
+/// The longest sleep between two looks at a container that says nothing.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// When it began, and until when it may run.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) began: Instant,
+    pub(crate) start: Duration,
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// A running container. Dropping it kills it: what nobody waits for must not run on.
+#[derive(Debug)]
+pub struct Container {
+    pool: Pool,
+    slot: Option<Slot>,
+    started: Started,
+    program: String,
+    captures: [Option<Capture>; 2],
+    /// The write end of its standard input, where piped.
+    pub stdin: Option<File>,
+    /// The read end of its standard output, where piped.
+    pub stdout: Option<File>,
+    /// The read end of its standard error, where piped.
+    pub stderr: Option<File>,
+}
+
+/// A captured stream.
+#[derive(Debug)]
+struct Capture {
+    file: File,
+    kept: Captured,
+    max_bytes: usize,
+    /// Its end has not been reached.
+    open: bool,
+}
+
+impl Container {
+    pub(crate) fn new(
+        pool: Pool,
+        slot: Slot,
+        ours: [Option<Ours>; 3],
+        started: Started,
+        program: &str,
+    ) -> Self {
+        let [stdin, stdout, stderr] = ours.map(|ours| match ours {
+            Some(Ours::Pipe(file)) => (Some(file), None),
+            Some(Ours::Capture(file, max_bytes)) => {
+                (None, Some(Capture { file, kept: Captured::default(), max_bytes, open: true }))
+            }
+            None => (None, None),
+        });
+        Self {
+            pool,
+            slot: Some(slot),
+            started,
+            program: program.to_string(),
+            captures: [stdout.1, stderr.1],
+            stdin: stdin.0,
+            stdout: stdout.0,
+            stderr: stderr.0,
+        }
+    }
+
+    /// Waits until the program was executed: its end of the pipe is closed then.
+    pub(crate) fn confirm_exec(self, tell: OwnedFd, program: &str) -> Result<Self> {
+        let mut word = [0; 8];
+        let mut pipe = File::from(tell);
+        match pipe.read_exact(&mut word) {
+            Err(_) => Ok(self),
+            Ok(()) => {
+                let word = u64::from_ne_bytes(word);
+                let step = u32::try_from(word >> 32).unwrap_or(Step::EXEC);
+                let errno = i32::try_from(word & 0xffff).unwrap_or(0);
+                Err(exec_error(program, step, errno))
+            }
+        }
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// The program could not be executed (where [`status`](crate::Command::status) started it), or
+    /// the kernel's counters could not be read.
+    pub fn wait(mut self) -> Result<Outcome> {
+        let simple = self.started.deadline.is_none() && self.captures.iter().all(Option::is_none);
+        self.stdin = None;
+        let told = match &self.slot {
+            Some(slot) if simple => (slot.await_end(), false),
+            _ => self.pump(None)?.unwrap_or((Told::Gone, false)),
+        };
+        self.finish(told)
+    }
+
+    /// Waits for the end, but not longer than `timeout`; `None` if it runs on.
+    ///
+    /// # Errors
+    /// As for [`wait`](Self::wait).
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<Outcome>> {
+        match self.pump(Some(Instant::now() + timeout))? {
+            Some(told) => self.finish(told).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Kills the program with all that it started. The outcome says SIGKILL.
+    pub fn kill(&self) {
+        if let Some(slot) = &self.slot {
+            slot.kill_now();
+        }
+    }
+
+    /// Sends a signal to the program (pidfd_send_signal(2)).
+    ///
+    /// # Errors
+    /// No such signal, or the program has ended.
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        let named = Signal::from_named_raw(signal)
+            .ok_or_else(|| Error::invalid(format!("{signal}: no such signal")))?;
+        let Some(slot) = &self.slot else { return Ok(()) };
+        pidfd_send_signal(slot.container(), named)
+            .map_err(|errno| Error::syscall(format!("pidfd_send_signal({signal})"), errno))
+    }
+
+    /// Its pidfd, for event loops: readable when the program has ended (pidfd_open(2)).
+    ///
+    /// # Panics
+    /// Never before [`wait_timeout`](Self::wait_timeout) has given an outcome.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.slot.as_ref().expect("the outcome was taken already").container()
+    }
+
+    /// Reads captured streams until the end is told, the time is up, or `until`.
+    fn pump(&mut self, until: Option<Instant>) -> Result<Option<(Told, bool)>> {
+        loop {
+            let Some(slot) = &self.slot else { return Ok(Some((Told::Gone, false))) };
+            let now = Instant::now();
+            let deadline = self.started.deadline;
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                slot.kill_now();
+                return Ok(Some((slot.await_end(), true)));
+            }
+            if until.is_some_and(|until| now >= until) {
+                return Ok(None);
+            }
+            let next = [deadline, until].into_iter().flatten().min();
+            let sleep = next.map_or(LOOK, |next| (next - now).min(LOOK));
+            let ready = wait_readable(slot, &self.captures, sleep)?;
+            for (capture, ready) in self.captures.iter_mut().zip(&ready[1..]) {
+                if let Some(capture) = capture.as_mut().filter(|_| *ready) {
+                    capture.open = capture.read_some();
+                }
+            }
+            if ready[0] || crate::keeper::has_ended(slot.container(), 0) && sleep == LOOK {
+                if let Some(told) = slot.try_end(RecvFlags::DONTWAIT) {
+                    return Ok(Some((told, false)));
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self, (told, timed_out): (Told, bool)) -> Result<Outcome> {
+        let wall = self.started.began.elapsed();
+        let slot =
+            self.slot.take().ok_or_else(|| Error::invalid("the outcome was taken already"))?;
+        let usage = slot.ground.group.delta(slot.baseline());
+        let status = match told {
+            Told::Ended(status) => Ok(status),
+            Told::Gone => Ok(Signal::KILL.as_raw()),
+            Told::Failed(step, errno) => Err(exec_error(&self.program, step, errno)),
+        };
+        let captured = self.captures.iter().any(Option::is_some);
+        if captured && self.pool.policy() == crate::Policy::Once {
+            // Whoever else holds the streams ends now, so that reading them ends too.
+            slot.kill_now();
+        }
+        let [stdout, stderr] = self
+            .captures
+            .each_mut()
+            .map(|capture| capture.take().map(Capture::drain).unwrap_or_default());
+        if matches!(told, Told::Gone) || timed_out {
+            self.pool.discard(slot);
+            self.pool.refill()?;
+        } else {
+            self.pool.give_back(slot)?;
+        }
+        let (status, usage) = (status?, usage?);
+        Ok(Outcome {
+            end: End::from_status(status),
+            timed_out,
+            oom_killed: usage.killed_by_own_limit(),
+            cpu: usage.cpu,
+            memory_peak_bytes: usage.memory_peak_bytes,
+            start: self.started.start,
+            wall,
+            stdout,
+            stderr,
+        })
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            self.pool.discard(slot);
+        }
+    }
+}
+
+impl Capture {
+    /// Reads what is there; false at the end.
+    fn read_some(&mut self) -> bool {
+        let mut buffer = [0; 16 * 1024];
+        match self.file.read(&mut buffer) {
+            Ok(0) => false,
+            Err(error) => error.kind() == std::io::ErrorKind::Interrupted,
+            Ok(length) => {
+                let room = self.max_bytes.saturating_sub(self.kept.bytes.len()).min(length);
+                self.kept.bytes.extend(&buffer[..room]);
+                self.kept.truncated |= room < length;
+                true
+            }
+        }
+    }
+
+    /// Everything that is left, for a bounded time.
+    fn drain(mut self) -> Captured {
+        let until = Instant::now() + DRAIN;
+        while self.open {
+            let left = until.saturating_duration_since(Instant::now());
+            let mut fds = [PollFd::new(&self.file, PollFlags::IN)];
+            match poll(&mut fds, Some(&timespec(left))) {
+                Err(Errno::INTR) => {}
+                Ok(1) if self.read_some() => {}
+                _ => self.open = false,
+            }
+        }
+        self.kept
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 })
+}
+
+fn wait_readable(
+    slot: &Slot,
+    captures: &[Option<Capture>; 2],
+    sleep: Duration,
+) -> Result<[bool; 3]> {
+    let mut fds = vec![PollFd::from_borrowed_fd(slot.socket(), PollFlags::IN)];
+    let open = captures.iter().flatten().filter(|capture| capture.open);
+    fds.extend(open.map(|capture| PollFd::from_borrowed_fd(capture.file.as_fd(), PollFlags::IN)));
+    match poll(&mut fds, Some(&timespec(sleep))) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(errno) => return Err(Error::syscall("poll(container)", errno)),
+    }
+    let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+    let mut next = |open: bool| open && ready.next().unwrap_or(false);
+    let is_open = |capture: &Option<Capture>| capture.as_ref().is_some_and(|c| c.open);
+    Ok([next(true), next(is_open(&captures[0])), next(is_open(&captures[1]))])
+}
+
+/// Why a program did not start, with a shell's words for it.
+fn exec_error(program: &str, step: u32, errno: i32) -> Error {
+    let errno = Errno::from_raw_os_error(errno);
+    match step {
+        Step::EXEC => {
+            let error = Error::syscall(format!("exec {program:?}"), errno);
+            match errno {
+                Errno::NOENT | Errno::NOTDIR => error.remedy(
+                    "no such program in the root file system (or its interpreter is missing)",
+                ),
+                Errno::ACCESS => error
+                    .with_kind(ErrorKind::NotExecutable)
+                    .remedy("it is there, but not executable for this user"),
+                _ => error
+                    .with_kind(ErrorKind::NotExecutable)
+                    .remedy("not a program for this machine, or a script without #!"),
+            }
+        }
+        Step::WORKDIR => Error::syscall("working directory", errno).with_kind(ErrorKind::NotFound),
+        Step::IDENTITY => Error::syscall("user and groups", errno),
+        Step::DESCRIPTOR => Error::syscall("placing a descriptor", errno),
+        _ => Error::syscall("receiving the start", errno),
+    }
+}

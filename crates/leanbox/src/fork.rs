@@ -1,0 +1,141 @@
+//! The fork mode: a call that returns twice, as the original's `setup_container` did. The child
+//! is a copy of the caller with all its memory, so this is no security boundary; it is for
+//! callers who isolate their own code. One clone and one setns.
+
+use crate::cgroup::Group;
+use crate::keeper::{packet_pair, receive_with_fds};
+use crate::outcome::End;
+use crate::plan::step_error;
+use crate::template::Inner;
+use crate::{Error, ErrorKind, Result, Template};
+use leanbox_launcher::wire::{Ask, Kind, Report, Request, message_of};
+use leanbox_sys::process::{
+    self, CLONE_INTO_CGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS, CLONE_PIDFD,
+    CloneArgs,
+};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// A template's cached namespaces, kept by a process that only sleeps, already pivoted into the
+/// root where there is one, and the group that forked children join.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    process: OwnedFd,
+    namespaces: u64,
+    group: Group,
+    /// Its closing ends the process.
+    _socket: OwnedFd,
+}
+
+/// Which side of the fork this is.
+#[derive(Debug)]
+pub enum Forked {
+    /// The caller, with its child.
+    Parent(ForkedChild),
+    /// The child, inside.
+    Child,
+}
+
+/// A forked child: a child process of the caller, with SIGCHLD at its end.
+#[derive(Debug)]
+pub struct ForkedChild {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+impl ForkedChild {
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Waits for its end (wait4(2)).
+    ///
+    /// # Errors
+    /// Somebody else has waited for it already.
+    pub fn wait(self) -> Result<End> {
+        process::wait(self.pid, 0)
+            .map(|(_, status)| End::from_status(status))
+            .map_err(|errno| Error::syscall("wait4", Errno::from_raw_os_error(errno.0)))
+    }
+}
+
+impl AsFd for ForkedChild {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+impl Holder {
+    pub(crate) fn make(inner: &Inner) -> Result<Self> {
+        if inner.plan.holder.is_empty() {
+            return Err(Error::invalid("a writable root cannot be forked into"));
+        }
+        let (socket, theirs) = packet_pair()?;
+        let request = Request { ask: Ask::Hold as u32, slot: 0, ..Request::default() };
+        inner.keeper.send(request, &[theirs.as_fd()])?;
+        drop(theirs);
+        let answer = inner.keeper.answer(0)?;
+        let fail = |step, errno| step_error(&inner.plan, step, errno, true).during("fork mode");
+        let process = answer.fd.ok_or_else(|| fail(answer.reply.step, answer.reply.errno))?;
+        let mut bytes = [0; size_of::<Report>()];
+        let (length, _) = receive_with_fds(&socket, &mut bytes)
+            .map_err(|errno| Error::syscall("recvmsg(holder)", errno))?;
+        let report = message_of::<Report>(&bytes[..length])
+            .ok_or_else(|| Error::new(ErrorKind::Gone, "the namespaces' process died"))?;
+        if report.kind != Kind::Ready as u32 {
+            return Err(fail(report.step, report.errno));
+        }
+        let namespaces =
+            inner.plan.namespaces & (CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET);
+        Ok(Self { process, namespaces, group: inner.group("fork")?, _socket: socket })
+    }
+}
+
+impl Template {
+    /// Forks the caller into the template's cached namespaces and group; returns twice. All
+    /// children of a template share these namespaces and the group's limits.
+    ///
+    /// # Safety
+    /// As after any fork(2): if the caller has other threads, the child may only use what is
+    /// safe in a signal handler (signal-safety(7)). The child has all of the caller's memory and
+    /// descriptors.
+    ///
+    /// # Errors
+    /// In the parent: the namespaces or the clone failed. A child that cannot enter ends
+    /// with 125.
+    #[allow(unsafe_code, reason = "a call that returns twice cannot be safe")]
+    pub unsafe fn fork(&self) -> Result<Forked> {
+        let holder = self.inner.holder()?;
+        let mut pidfd = -1;
+        let mut args = CloneArgs {
+            flags: CLONE_PIDFD,
+            pidfd: &raw mut pidfd as u64,
+            exit_signal: u64::try_from(process::SIGCHLD).unwrap_or(0),
+            ..CloneArgs::default()
+        };
+        if let Some(dir) = holder.group.into_dir() {
+            args.flags |= CLONE_INTO_CGROUP;
+            args.cgroup = u64::try_from(dir.as_raw_fd()).unwrap_or(0);
+        }
+        // SAFETY: no CLONE_VM; the caller answers for what the child does.
+        let pid = unsafe { process::fork3(&args) }
+            .map_err(|errno| Error::syscall("clone3", Errno::from_raw_os_error(errno.0)))?;
+        if pid > 0 {
+            // SAFETY: the kernel has just opened it for us.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            return Ok(Forked::Parent(ForkedChild { pid, pidfd }));
+        }
+        let joined = holder
+            .group
+            .join_fds()
+            .iter()
+            .try_for_each(|tasks| leanbox_sys::fd::write(tasks.as_raw_fd(), b"0").map(drop))
+            .and_then(|()| process::setns(holder.process.as_raw_fd(), holder.namespaces));
+        if joined.is_err() {
+            process::exit(125);
+        }
+        Ok(Forked::Child)
+    }
+}

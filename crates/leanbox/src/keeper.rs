@@ -1,0 +1,220 @@
+//! The host's side of a keeper: its start, the requests to it, and its end. The keeper is a
+//! child that sends no signal and is waited for here only; closing its socket ends it and every
+//! slot it made.
+
+use crate::owner::{self, Block};
+use crate::plan::{Plan, step_error};
+use crate::{Error, ErrorKind, Result};
+use leanbox_launcher::LAUNCHER;
+use leanbox_launcher::wire::{Ask, Reply, Request, Step, bytes_of, message_of};
+use leanbox_sys::process::{CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+use std::collections::HashMap;
+use std::io::{IoSlice, IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// Room for the descriptors of one message: trees at most.
+const ANCILLARY_BYTES: usize = 512;
+
+/// A running keeper.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    control: Option<OwnedFd>,
+    pid: i32,
+    answers: Mutex<HashMap<u32, Answer>>,
+}
+
+/// A reply and what came with it.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) reply: Reply,
+    pub(crate) fd: Option<OwnedFd>,
+}
+
+impl Keeper {
+    /// Starts a keeper for `plan`, hands it the trees, and has it map them once to the ids of
+    /// `block`: [`Unsupported`](ErrorKind::Unsupported) where that cannot be done.
+    pub(crate) fn start(plan: &Plan, trees: &[OwnedFd], block: Block) -> Result<Self> {
+        let plan_fd = sealed_memory("leanbox-plan", &plan.to_bytes())?;
+        let (control, theirs) = packet_pair()?;
+        let pid = spawn_role(c"leanbox-keeper", KEEPER_NAMESPACES, &[&theirs, &plan_fd])?;
+        drop(theirs);
+        let keeper = Self { control: Some(control), pid, answers: Mutex::default() };
+        let hello = Request {
+            ask: Ask::Trees as u32,
+            block: block.0,
+            id_base: block.first_id(),
+            ..Request::default()
+        };
+        let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
+        keeper.send(hello, &trees)?;
+        let answer = keeper.receive()?;
+        match answer.reply.step {
+            0 => Ok(keeper),
+            step @ Step::TREE => {
+                let error = step_error(plan, step, answer.reply.errno, false);
+                Err(error.with_kind(ErrorKind::Unsupported))
+            }
+            step => Err(step_error(plan, step, answer.reply.errno, false)
+                .during("making a keeper")
+                .remedy("leanbox doctor says what is missing")),
+        }
+    }
+
+    /// Sends a request with descriptors.
+    pub(crate) fn send(&self, request: Request, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        send_with_fds(self.control()?, bytes_of(&request), fds)
+            .map_err(|errno| Error::syscall("sendmsg(keeper)", errno).with_kind(ErrorKind::Gone))
+    }
+
+    /// The answer to the request about `slot`; others that come first are kept for their askers.
+    pub(crate) fn answer(&self, slot: u32) -> Result<Answer> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(answer) = answers.remove(&slot) {
+                return Ok(answer);
+            }
+            let answer = self.receive()?;
+            answers.insert(answer.reply.slot, answer);
+        }
+    }
+
+    fn receive(&self) -> Result<Answer> {
+        let mut bytes = [0; size_of::<Reply>()];
+        let (length, mut fds) = receive_with_fds(self.control()?, &mut bytes)
+            .map_err(|errno| Error::syscall("recvmsg(keeper)", errno))?;
+        let reply = message_of::<Reply>(&bytes[..length])
+            .ok_or_else(|| Error::new(ErrorKind::Gone, "the keeper ended unasked"))?;
+        Ok(Answer { reply, fd: fds.pop() })
+    }
+
+    fn control(&self) -> Result<&OwnedFd> {
+        self.control.as_ref().ok_or_else(|| Error::new(ErrorKind::Gone, "the keeper has ended"))
+    }
+
+    /// The keeper's pid as this process sees it.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+}
+
+impl Drop for Keeper {
+    /// Closing the socket ends the keeper; it ends when all its slots have.
+    fn drop(&mut self) {
+        self.control = None;
+        let _ = leanbox_sys::process::wait(self.pid, leanbox_sys::process::WALL);
+    }
+}
+
+const KEEPER_NAMESPACES: u64 = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC;
+
+/// Starts the static program in the role `name` with `fds` from 3 on and no streams.
+pub(crate) fn spawn_role(name: &std::ffi::CStr, namespaces: u64, fds: &[&OwnedFd]) -> Result<i32> {
+    let raw: Vec<i32> = fds.iter().map(|fd| fd.as_raw_fd()).collect();
+    let (pid, pidfd) = leanbox_sys::spawn::spawn(program()?.as_raw_fd(), name, namespaces, &raw)
+        .map_err(|errno| {
+            let error = Error::syscall(
+                format!("clone3({namespaces:#x}) of the keeper"),
+                Errno::from_raw_os_error(errno.0),
+            );
+            error.remedy("leanbox needs root; leanbox doctor says what is missing")
+        })?;
+    leanbox_sys::fd::close(pidfd);
+    Ok(pid)
+}
+
+/// The static program as an open file: a sealed memfd, else (`vm.memfd_noexec=2`) a file in the
+/// state folder.
+fn program() -> Result<BorrowedFd<'static>> {
+    static PROGRAM: OnceLock<OwnedFd> = OnceLock::new();
+    if let Some(program) = PROGRAM.get() {
+        return Ok(program.as_fd());
+    }
+    let opened = sealed_memory("leanbox", LAUNCHER).or_else(|_| program_file())?;
+    Ok(PROGRAM.get_or_init(|| opened).as_fd())
+}
+
+fn program_file() -> Result<OwnedFd> {
+    let path = owner::state_folder().join(format!("launcher-{}", std::process::id()));
+    let wrap = |errno| Error::syscall(path.display(), errno);
+    let write = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+    let file = rustix::fs::open(&path, write, Mode::from_raw_mode(0o700)).map_err(wrap)?;
+    std::fs::File::from(file)
+        .write_all(LAUNCHER)
+        .map_err(|error| Error::io(path.display(), &error))?;
+    let opened =
+        rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(wrap);
+    let _ = std::fs::remove_file(&path);
+    opened
+}
+
+/// Memory that nobody can change any more (memfd_create(2), sealed).
+pub(crate) fn sealed_memory(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
+    let wrap = |errno| Error::syscall(format!("memfd_create({name:?})"), errno);
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let memory = rustix::fs::memfd_create(name, flags).map_err(wrap)?;
+    let mut file = std::fs::File::from(memory);
+    file.write_all(bytes).map_err(|error| Error::io(name, &error))?;
+    let memory = OwnedFd::from(file);
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&memory, seals).map_err(wrap)?;
+    Ok(memory)
+}
+
+/// A pair of message sockets, close-on-exec.
+pub(crate) fn packet_pair() -> Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(|errno| Error::syscall("socketpair(AF_UNIX, SOCK_SEQPACKET)", errno))
+}
+
+/// One message with descriptors (unix(7)).
+pub(crate) fn send_with_fds(
+    socket: impl AsFd,
+    bytes: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); ANCILLARY_BYTES];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Errno::TOOBIG);
+    }
+    sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).map(drop)
+}
+
+/// One message and its descriptors.
+pub(crate) fn receive_with_fds(
+    socket: impl AsFd,
+    bytes: &mut [u8],
+) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    let mut space = [MaybeUninit::uninit(); ANCILLARY_BYTES];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    let length = loop {
+        match recvmsg(&socket, &mut [IoSliceMut::new(bytes)], &mut control, flags) {
+            Err(Errno::INTR) => {}
+            other => break other?.bytes,
+        }
+    };
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    Ok((length, fds))
+}
+
+/// Whether the process of a pidfd has ended (pidfd_open(2), "poll").
+pub(crate) fn has_ended(pidfd: impl AsFd, timeout_ms: i64) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let timeout = Timespec { tv_sec: timeout_ms / 1000, tv_nsec: timeout_ms % 1000 * 1_000_000 };
+    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+    poll(&mut fds, Some(&timeout)).is_ok_and(|ready| ready > 0)
+}

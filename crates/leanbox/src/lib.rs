@@ -1,0 +1,54 @@
+//! Isolated Linux containers that start at the price of a fork.
+//!
+//! A root file system ([`Rootfs`]) and [`Limits`] make a [`Template`]; a [`Pool`] of it keeps
+//! slots ready; a [`Command`] started in one is a [`Container`]; its end is an [`Outcome`]. Who
+//! knows `std::process` knows the rest:
+//!
+//! ```no_run
+//! use leanbox::{Command, Pool, Rootfs, Template};
+//!
+//! let template = Template::builder(Rootfs::open("/srv/rootfs")?).build()?;
+//! let pool = Pool::new(&template, 4)?;
+//! let outcome = Command::new("python3").arg("hello.py").output(&pool)?;
+//! assert!(outcome.success());
+//! # Ok::<(), leanbox::Error>(())
+//! ```
+#![deny(unsafe_code)]
+
+mod capability;
+mod cgroup;
+mod command;
+mod container;
+mod error;
+mod filter;
+pub mod floor;
+mod fork;
+mod identity;
+mod image_config;
+mod keeper;
+mod limits;
+mod outcome;
+mod owner;
+mod plan;
+mod pool;
+pub mod probe;
+mod recipe;
+mod rootfs;
+mod shifted;
+mod slot;
+mod stdio;
+mod template;
+
+pub use capability::Capability;
+pub use command::Command;
+pub use container::Container;
+pub use error::{Error, ErrorKind, Result};
+pub use fork::{Forked, ForkedChild};
+pub use image_config::ImageConfig;
+pub use limits::{Limits, parse_bytes, parse_cpus};
+pub use outcome::{Captured, End, Outcome};
+pub use owner::reclaim;
+pub use pool::Pool;
+pub use rootfs::Rootfs;
+pub use stdio::Stdio;
+pub use template::{Bind, Network, Policy, Template, TemplateBuilder};

@@ -1,0 +1,69 @@
+//! The fallback where a kernel or file system cannot map ids: one copy of the root file system
+//! with its owners shifted to the block that all slots of the template then share. Made once,
+//! removed with the template, never touching the original.
+
+use crate::owner::{Block, Owner, state_folder};
+use crate::recipe::{Recipe, bind_trees};
+use crate::rootfs::{Kind, detached};
+use crate::{Error, ErrorKind, Result};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+/// The trees of [`crate::recipe::trees`], on a shifted copy.
+pub(crate) fn trees(recipe: &Recipe, owner: &mut Owner, block: Block) -> Result<Vec<OwnedFd>> {
+    let Kind::Folder { path, .. } = recipe.rootfs.kind() else {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "a writable overlay needs idmapped mounts of its layers (Linux 5.19, on ext4, xfs, btrfs or tmpfs)",
+        ));
+    };
+    let copy = state_folder().join(format!("{}-root", owner.name()));
+    owner.owns_folder(copy.clone())?;
+    copy_tree(path, &copy)?;
+    shift(&copy, block.first_id())?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(&copy, flags, Mode::empty())
+        .map_err(|errno| Error::syscall(format!("open({copy:?})"), errno))?;
+    let mut trees = vec![detached(&dir, &copy)?];
+    trees.extend(bind_trees(recipe)?);
+    Ok(trees)
+}
+
+/// cp(1) knows holes, hard links, extended attributes and reflinks.
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    let status = std::process::Command::new("cp")
+        .args(["-a", "--reflink=auto", "--no-target-directory", "--"])
+        .args([from, to])
+        .status()
+        .map_err(|error| Error::io("cp", &error))?;
+    if status.success() {
+        return Ok(());
+    }
+    let text = format!("owner-shifted copy of {} in {}: cp {status}", from.display(), to.display());
+    Err(Error::new(ErrorKind::Exhausted, text))
+}
+
+/// Adds `first` to every owner and group; modes are put back, since chown(2) clears set-id bits.
+fn shift(path: &Path, first: u32) -> Result<()> {
+    let wrap = |error| Error::io(path.display(), &error);
+    let meta = std::fs::symlink_metadata(path).map_err(wrap)?;
+    // A hard link was shifted with its first name.
+    if meta.uid() < first {
+        let (uid, gid) = (Uid::from_raw(first + meta.uid()), Gid::from_raw(first + meta.gid()));
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::chownat(rustix::fs::CWD, path, Some(uid), Some(gid), flags)
+            .map_err(|errno| Error::syscall(format!("chown({path:?})"), errno))?;
+        if !meta.is_symlink() {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(meta.mode() & 0o7777))
+                .map_err(wrap)?;
+        }
+    }
+    if meta.is_dir() {
+        for entry in std::fs::read_dir(path).map_err(wrap)? {
+            shift(&entry.map_err(wrap)?.path(), first)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,389 @@
+//! A slot: a prepared place for one container at a time, made by the keeper, ended by the host.
+//! What its launcher says is hostile input: whether a slot is clean, what it used and whether it
+//! is gone is read from the kernel, through descriptors taken before the first program ran.
+
+use crate::cgroup::{Baseline, Group};
+use crate::keeper::{Keeper, has_ended, packet_pair, receive_with_fds, send_with_fds};
+use crate::owner::Block;
+use crate::plan::{Plan, step_error};
+use crate::{Error, ErrorKind, Result};
+use leanbox_launcher::wire::{
+    Ask, Go, Kind, Report, Request, START_FDS_MAX, Start, bytes_of, message_of,
+};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+use rustix::process::{Signal, pidfd_send_signal};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// How long one wait for a launcher's word lasts before the kernel is asked instead.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Files that a reused slot's launcher opened: `/tmp`, `/dev/shm`, then what counts objects.
+const SCRATCH: usize = 2;
+
+/// What a slot stands on.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub(crate) number: u32,
+    pub(crate) block: Block,
+    pub(crate) group: Group,
+}
+
+/// A slot that the keeper was asked for.
+#[derive(Debug)]
+pub(crate) struct Making {
+    ground: Ground,
+    socket: OwnedFd,
+}
+
+/// A slot with a container parked in it.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) ground: Ground,
+    socket: OwnedFd,
+    launcher: OwnedFd,
+    /// The parked container's, taken before it ran anything.
+    container: OwnedFd,
+    baseline: Baseline,
+    traces: Option<Traces>,
+}
+
+/// A slot whose launcher was killed and may not be gone yet.
+#[derive(Debug)]
+pub(crate) struct Dying {
+    ground: Ground,
+    launcher: OwnedFd,
+}
+
+/// Where a run in a reused slot can leave something, and how it looks when nothing is left.
+#[derive(Debug)]
+struct Traces {
+    scratch: [(OwnedFd, Pristine); SCRATCH],
+    /// `/proc/sysvipc/{shm,sem,msg}` and `/proc/net/dev` of the slot, with their first texts.
+    counters: Vec<(OwnedFd, Vec<u8>)>,
+}
+
+/// A tmpfs nobody wrote to.
+#[derive(Debug, PartialEq, Eq)]
+struct Pristine {
+    blocks_free: u64,
+    inodes_free: u64,
+    mode: u32,
+    owner: (u32, u32),
+    links: u64,
+    modified: (i64, u64),
+    attributes: usize,
+}
+
+/// How the container in a slot ended, as the launcher tells it.
+pub(crate) enum Told {
+    /// With this raw wait status.
+    Ended(i32),
+    /// It never began: the step and why.
+    Failed(u32, i32),
+    /// The launcher is gone.
+    Gone,
+}
+
+impl Making {
+    /// Asks for a slot; the keeper works while the host goes on.
+    pub(crate) fn ask(keeper: &Keeper, ground: Ground) -> Result<Self> {
+        let (socket, theirs) = packet_pair()?;
+        rustix::net::sockopt::set_socket_timeout(
+            &socket,
+            rustix::net::sockopt::Timeout::Recv,
+            Some(PATIENCE),
+        )
+        .map_err(|errno| Error::syscall("setsockopt(SO_RCVTIMEO)", errno))?;
+        let mut fds = vec![theirs.as_fd()];
+        let into = ground.group.into_dir();
+        match into {
+            Some(dir) => fds.push(dir),
+            None => fds.extend(ground.group.join_fds().iter().map(AsFd::as_fd)),
+        }
+        let request = Request {
+            ask: Ask::Make as u32,
+            slot: ground.number,
+            block: ground.block.0,
+            id_base: ground.block.first_id(),
+            into_group: u32::from(into.is_some()),
+            scratch: 0,
+        };
+        keeper.send(request, &fds)?;
+        Ok(Self { ground, socket })
+    }
+
+    /// Waits until the slot is there; a failed one gives its ground back.
+    pub(crate) fn finish(
+        self,
+        keeper: &Keeper,
+        plan: &Plan,
+    ) -> Result<Slot, (Error, Option<Dying>)> {
+        let answer = keeper.answer(self.ground.number).map_err(|error| (error, None))?;
+        let Some(launcher) = answer.fd else {
+            let error = step_error(plan, answer.reply.step, answer.reply.errno, false);
+            return Err((error.during("making a slot"), None));
+        };
+        match first_report(&self.socket, &launcher, plan) {
+            Ok((container, opened)) => self.into_slot(launcher, container, opened, plan.reuse),
+            Err(error) => {
+                let dying = Dying { ground: self.ground, launcher };
+                dying.kill();
+                Err((error, Some(dying)))
+            }
+        }
+    }
+
+    fn into_slot(
+        self,
+        launcher: OwnedFd,
+        container: OwnedFd,
+        opened: Vec<OwnedFd>,
+        reuse: bool,
+    ) -> Result<Slot, (Error, Option<Dying>)> {
+        let Self { ground, socket } = self;
+        let seen = ground.group.baseline().and_then(|baseline| {
+            let traces = if reuse { Some(Traces::first_look(opened)?) } else { None };
+            Ok((baseline, traces))
+        });
+        match seen {
+            Ok((baseline, traces)) => {
+                Ok(Slot { ground, socket, launcher, container, baseline, traces })
+            }
+            Err(error) => Err((error, Some(Dying { ground, launcher }))),
+        }
+    }
+}
+
+/// The launcher's first report: nothing hostile has run yet, so its descriptors can be trusted.
+fn first_report(
+    socket: &OwnedFd,
+    launcher: &OwnedFd,
+    plan: &Plan,
+) -> Result<(OwnedFd, Vec<OwnedFd>)> {
+    let mut bytes = [0; size_of::<Report>()];
+    let (length, mut fds) = loop {
+        match receive_with_fds(socket, &mut bytes) {
+            Err(Errno::AGAIN) if !has_ended(launcher, 0) => {}
+            other => break other.map_err(|errno| Error::syscall("recvmsg(launcher)", errno))?,
+        }
+    };
+    let gone = || Error::new(ErrorKind::Gone, "the launcher died while its slot was made");
+    let report = message_of::<Report>(&bytes[..length])
+        .ok_or_else(|| gone().remedy("is the memory limit too small?"))?;
+    if report.kind != Kind::Ready as u32 || fds.is_empty() {
+        return Err(step_error(plan, report.step, report.errno, false).during("making a slot"));
+    }
+    let container = fds.remove(0);
+    Ok((container, fds))
+}
+
+impl Slot {
+    /// Hands a start to the parked container. `message` begins with a [`Start`].
+    pub(crate) fn start(&self, message: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
+        debug_assert!(fds.len() <= START_FDS_MAX + 2);
+        send_with_fds(&self.socket, message, fds)
+            .map_err(|errno| Error::syscall("sendmsg(start)", errno).with_kind(ErrorKind::Gone))
+    }
+
+    /// Waits for the end. `None` where `deadline_passed` says so first.
+    pub(crate) fn await_end(&self) -> Told {
+        loop {
+            match self.try_end(RecvFlags::empty()) {
+                // No word for a while: a frozen or hijacked launcher must not hold the host.
+                None if has_ended(&self.container, 0) => {
+                    return self.try_end(RecvFlags::empty()).unwrap_or(Told::Gone);
+                }
+                None => {}
+                Some(told) => return told,
+            }
+        }
+    }
+
+    /// The end if it was told already.
+    pub(crate) fn try_end(&self, flags: RecvFlags) -> Option<Told> {
+        let mut bytes = [0u8; size_of::<Report>()];
+        let length = match recv(&self.socket, &mut bytes, flags) {
+            Ok((length, _)) => length,
+            Err(Errno::AGAIN | Errno::INTR) => return None,
+            Err(_) => 0,
+        };
+        let Some(report) = message_of::<Report>(&bytes[..length]) else { return Some(Told::Gone) };
+        if report.step == 0 {
+            Some(Told::Ended(report.status))
+        } else {
+            Some(Told::Failed(report.step, report.errno))
+        }
+    }
+
+    /// Becomes readable when the launcher has something to say or is gone.
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// The container's pidfd (pidfd_open(2)).
+    pub(crate) fn container(&self) -> BorrowedFd<'_> {
+        self.container.as_fd()
+    }
+
+    /// What the group used since the slot was last made ready.
+    pub(crate) fn baseline(&self) -> &Baseline {
+        &self.baseline
+    }
+
+    /// Kills everything in the slot; whether the launcher is frozen or hijacked does not matter.
+    pub(crate) fn kill(self) -> Dying {
+        let dying = Dying { ground: self.ground, launcher: self.launcher };
+        dying.kill();
+        dying
+    }
+
+    /// Sends SIGKILL to the launcher, and so to all.
+    pub(crate) fn kill_now(&self) {
+        let _ = pidfd_send_signal(&self.launcher, Signal::KILL);
+    }
+
+    /// Makes a reused slot ready again, or gives it up: an error is the end of the slot. What is
+    /// dirty beyond its scratch is not cleaned but thrown away.
+    pub(crate) fn reset(mut self, keeper: &Keeper, plan: &Plan) -> Result<Self, Dying> {
+        match self.try_reset(keeper, plan) {
+            Ok(true) => Ok(self),
+            _ => Err(self.kill()),
+        }
+    }
+
+    fn try_reset(&mut self, keeper: &Keeper, plan: &Plan) -> Result<bool> {
+        if self.ground.group.processes()? != 1 {
+            return Ok(false);
+        }
+        let Some(traces) = &mut self.traces else { return Ok(false) };
+        if !traces.counters_untouched()? {
+            return Ok(false);
+        }
+        for (index, (dir, pristine)) in traces.scratch.iter_mut().enumerate() {
+            if Pristine::of(dir)? == *pristine {
+                continue;
+            }
+            *dir = renew_scratch(keeper, &self.ground, &self.launcher, index)?;
+            *pristine = Pristine::of(dir)?;
+        }
+        if !self.ground.group.reset_peak()? {
+            return Ok(false);
+        }
+        self.baseline = self.ground.group.baseline()?;
+        let park = Start { go: Go::Park as u32, ..empty_start() };
+        self.start(bytes_of(&park), &[])?;
+        let (container, _) = first_report(&self.socket, &self.launcher, plan)?;
+        self.container = container;
+        Ok(true)
+    }
+}
+
+/// The keeper puts a new tmpfs into the slot.
+fn renew_scratch(
+    keeper: &Keeper,
+    ground: &Ground,
+    launcher: &OwnedFd,
+    index: usize,
+) -> Result<OwnedFd> {
+    let request = Request {
+        ask: Ask::Reset as u32,
+        slot: ground.number,
+        block: ground.block.0,
+        id_base: ground.block.first_id(),
+        into_group: 0,
+        scratch: u32::try_from(index).unwrap_or(0),
+    };
+    keeper.send(request, &[launcher.as_fd()])?;
+    let answer = keeper.answer(ground.number)?;
+    answer
+        .fd
+        .ok_or_else(|| Error::syscall("new scratch", Errno::from_raw_os_error(answer.reply.errno)))
+}
+
+impl Dying {
+    fn kill(&self) {
+        self.ground.group.kill();
+        let _ = pidfd_send_signal(&self.launcher, Signal::KILL);
+    }
+
+    /// The ground, once nothing lives on it; `self` again while something does.
+    pub(crate) fn reap(self, timeout_ms: i64) -> Result<Ground, Self> {
+        if has_ended(&self.launcher, timeout_ms) { Ok(self.ground) } else { Err(self) }
+    }
+}
+
+impl Traces {
+    fn first_look(mut opened: Vec<OwnedFd>) -> Result<Self> {
+        let missing = || Error::new(ErrorKind::Gone, "the launcher handed over too few files");
+        if opened.len() < SCRATCH {
+            return Err(missing());
+        }
+        let counters = opened.split_off(SCRATCH);
+        let counters = counters
+            .into_iter()
+            .map(|file| {
+                let text = read_all(&file)?;
+                Ok((file, text))
+            })
+            .collect::<Result<_>>()?;
+        let mut scratch = opened.into_iter().map(|dir| {
+            let pristine = Pristine::of(&dir)?;
+            Ok::<_, Error>((dir, pristine))
+        });
+        let mut next = || scratch.next().unwrap_or_else(|| Err(missing()));
+        Ok(Self { scratch: [next()?, next()?], counters })
+    }
+
+    fn counters_untouched(&self) -> Result<bool> {
+        for (file, first) in &self.counters {
+            if read_all(file)? != *first {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The whole of a small file of `/proc`; more than a page of objects is surely not untouched.
+fn read_all(file: &OwnedFd) -> Result<Vec<u8>> {
+    let mut text = vec![0; 4096];
+    let length = rustix::io::pread(file, &mut text, 0)
+        .map_err(|errno| Error::syscall("pread(traces of a slot)", errno))?;
+    text.truncate(length);
+    Ok(text)
+}
+
+impl Pristine {
+    fn of(dir: &OwnedFd) -> Result<Self> {
+        let wrap = |errno| Error::syscall("fstat(scratch of a slot)", errno);
+        let space = rustix::fs::fstatvfs(dir).map_err(wrap)?;
+        let stat = rustix::fs::fstat(dir).map_err(wrap)?;
+        let attributes = rustix::fs::flistxattr(dir, &mut [0u8; 0][..]).unwrap_or(0);
+        Ok(Self {
+            blocks_free: space.f_bfree,
+            inodes_free: space.f_ffree,
+            mode: stat.st_mode,
+            owner: (stat.st_uid, stat.st_gid),
+            links: stat.st_nlink,
+            modified: (stat.st_mtime, stat.st_mtime_nsec),
+            attributes,
+        })
+    }
+}
+
+/// A start with nothing in it.
+pub(crate) fn empty_start() -> Start {
+    Start {
+        go: 0,
+        fds: 0,
+        data_in_memfd: 0,
+        tell_exec: 0,
+        length: 0,
+        paths: 0,
+        argv: 0,
+        envp: 0,
+        workdir: 0,
+        targets: [0; START_FDS_MAX],
+    }
+}

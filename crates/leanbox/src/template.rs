@@ -1,0 +1,272 @@
+//! A template: everything decided and prepared before the first start — root, limits,
+//! namespaces, identity, capabilities, filter — and the keeper that makes its slots.
+//! Immutable once built.
+
+use crate::cgroup::{Group, Layout, Parent};
+use crate::identity::Identity;
+use crate::keeper::Keeper;
+use crate::owner::{Block, Owner};
+use crate::plan::Plan;
+use crate::recipe::{self, Recipe};
+use crate::shifted;
+use crate::slot::Ground;
+use crate::{Capability, Error, ErrorKind, Limits, Result, Rootfs};
+use rustix::io::Errno;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Whether a slot serves once or again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// A fresh slot for every start, thrown away after. The default.
+    #[default]
+    Once,
+    /// A slot serves again after a reset: for containers that trust each other.
+    Reuse,
+}
+
+/// What network a container sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Network {
+    /// Its own, with a loopback device only. The default.
+    #[default]
+    None,
+    /// The host's: abstract sockets and loopback services of the host are in reach.
+    Host,
+}
+
+/// A file or folder of the host shown inside, with the host's owners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    /// On the host.
+    pub source: PathBuf,
+    /// Inside; made if missing where the root is writable.
+    pub target: PathBuf,
+    /// Not to be written.
+    pub read_only: bool,
+}
+
+/// Builds a [`Template`].
+#[derive(Debug)]
+pub struct TemplateBuilder {
+    recipe: Recipe,
+}
+
+/// A template, shared by whoever uses it; its keeper ends with the last user.
+#[derive(Debug, Clone)]
+pub struct Template {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// Fields end in the order in which they stand: the keeper (and so every slot) before the groups
+/// it lived in, the groups before the record that speaks for them.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) keeper: Keeper,
+    pub(crate) plan: Plan,
+    pub(crate) rootfs: Rootfs,
+    limits: Limits,
+    holder: OnceLock<Result<crate::fork::Holder>>,
+    parent: Parent,
+    owner: Mutex<Owner>,
+    next: AtomicU32,
+    /// The one block of all slots, where ids cannot be mapped per slot.
+    shared_block: Option<Block>,
+}
+
+impl TemplateBuilder {
+    /// Limits other than [`Limits::default`].
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.recipe.limits = limits;
+        self
+    }
+
+    /// Another user than the image's: `name`, `uid`, `name:group` or `uid:gid`.
+    #[must_use]
+    pub fn user(mut self, user: &str) -> Self {
+        self.recipe.user = Some(user.to_string());
+        self
+    }
+
+    /// A capability inside the container's own user namespace (capabilities(7)).
+    #[must_use]
+    pub fn cap_add(mut self, capability: Capability) -> Self {
+        self.recipe.capabilities.push(capability);
+        self
+    }
+
+    /// Another network than none.
+    #[must_use]
+    pub fn network(mut self, network: Network) -> Self {
+        self.recipe.network = network;
+        self
+    }
+
+    /// Shows a file or folder of the host.
+    #[must_use]
+    pub fn bind(mut self, bind: Bind) -> Self {
+        self.recipe.binds.push(bind);
+        self
+    }
+
+    /// Another host name than `leanbox`.
+    #[must_use]
+    pub fn hostname(mut self, name: &str) -> Self {
+        self.recipe.hostname = name.to_string();
+        self
+    }
+
+    /// Whether `/tmp` and `/dev/shm` are tmpfs of their own. The default; a writable root can do
+    /// without.
+    #[must_use]
+    pub fn tmp(mut self, tmp: bool) -> Self {
+        self.recipe.tmp = tmp;
+        self
+    }
+
+    /// Whether slots serve once (the default) or again.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.recipe.policy = policy;
+        self
+    }
+
+    /// Takes the fallback of kernels without idmapped mounts even where they work (tests).
+    #[doc(hidden)]
+    #[must_use]
+    pub fn without_idmap(mut self) -> Self {
+        self.recipe.idmap = false;
+        self
+    }
+
+    /// Prepares everything and starts the keeper.
+    ///
+    /// # Errors
+    /// Limits that make no sense, an unknown user, a missing right or kernel feature; nothing is
+    /// left behind.
+    pub fn build(self) -> Result<Template> {
+        let recipe = self.recipe;
+        recipe.limits.validate()?;
+        let spec = recipe.user.clone().unwrap_or_else(|| recipe.rootfs.config().user.clone());
+        let identity = Identity::resolve(&spec, &recipe.rootfs)?;
+        let mut owner = Owner::register()?;
+        let layout = Layout::detect()?;
+        owner.owns_groups(
+            layout.hierarchies.iter().map(|h| h.folder.join(owner.name())).collect(),
+        )?;
+        let parent = Parent::create(&layout, owner.name())?;
+        owner.owns_groups(parent.paths())?;
+        let (keeper, plan, shared_block) = start_keeper(&recipe, identity, &mut owner)?;
+        let Recipe { rootfs, limits, .. } = recipe;
+        let inner = Inner {
+            keeper,
+            plan,
+            rootfs,
+            limits,
+            holder: OnceLock::new(),
+            parent,
+            owner: Mutex::new(owner),
+            next: AtomicU32::new(1),
+            shared_block,
+        };
+        Ok(Template { inner: Arc::new(inner) })
+    }
+}
+
+/// A keeper whose slots map their ids, else one on an owner-shifted copy.
+fn start_keeper(
+    recipe: &Recipe,
+    identity: Identity,
+    owner: &mut Owner,
+) -> Result<(Keeper, Plan, Option<Block>)> {
+    let block = owner.take_block()?;
+    if recipe.idmap {
+        let plan = recipe::plan(recipe, identity.clone(), true)?;
+        match Keeper::start(&plan, &recipe::trees(recipe)?, block) {
+            Err(error) if error.kind() == ErrorKind::Unsupported => {}
+            started => {
+                owner.give_block(block);
+                return started.map(|keeper| (keeper, plan, None));
+            }
+        }
+    }
+    let plan = recipe::plan(recipe, identity, false)?;
+    let trees = shifted::trees(recipe, owner, block)?;
+    Ok((Keeper::start(&plan, &trees, block)?, plan, Some(block)))
+}
+
+impl Template {
+    /// Begins a template on a root file system.
+    #[must_use]
+    pub fn builder(rootfs: Rootfs) -> TemplateBuilder {
+        TemplateBuilder { recipe: Recipe::new(rootfs) }
+    }
+
+    /// The root file system it was made of.
+    #[must_use]
+    pub fn rootfs(&self) -> &Rootfs {
+        &self.inner.rootfs
+    }
+
+    /// Whether the kernel maps the files' owners for each slot; else all slots share one block
+    /// of ids on an owner-shifted copy.
+    #[must_use]
+    pub fn maps_ids(&self) -> bool {
+        self.inner.shared_block.is_none()
+    }
+
+    /// The keeper's process id (for measuring; never to be signalled).
+    #[must_use]
+    pub fn keeper_pid(&self) -> i32 {
+        self.inner.keeper.pid()
+    }
+}
+
+impl Inner {
+    /// What a new slot stands on; `group` may be one that another slot left clean.
+    pub(crate) fn ground(&self, group: Option<Group>) -> Result<Ground> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let group = match group {
+            Some(group) => group,
+            None => self.group(&format!("s{number}"))?,
+        };
+        let block = match self.shared_block {
+            Some(block) => block,
+            None => self.owner().take_block()?,
+        };
+        Ok(Ground { number, block, group })
+    }
+
+    /// A group with the template's limits.
+    pub(crate) fn group(&self, name: &str) -> Result<Group> {
+        self.parent.group(name, &self.limits)
+    }
+
+    /// Takes a ground back; the group is returned if it can serve again.
+    pub(crate) fn give_back(&self, ground: Ground) -> Option<Group> {
+        if self.shared_block.is_none() {
+            self.owner().give_block(ground.block);
+        }
+        matches!(ground.group.recycle(), Ok(true)).then_some(ground.group)
+    }
+
+    fn owner(&self) -> std::sync::MutexGuard<'_, Owner> {
+        self.owner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The cached namespaces of the fork mode, made at the first use.
+    pub(crate) fn holder(&self) -> Result<&crate::fork::Holder> {
+        let made = self.holder.get_or_init(|| crate::fork::Holder::make(self));
+        made.as_ref().map_err(Clone::clone)
+    }
+}
+
+/// The error where a path has a byte that no path may have.
+pub(crate) fn no_nul(text: &str) -> Result<()> {
+    if text.contains('\0') {
+        return Err(Error::syscall(format!("{text:?}"), Errno::INVAL).remedy("remove the NUL byte"));
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! A root file system of busybox for the tests, made anew for each test binary.
+
+use leanbox::{Command, Outcome, Policy, Pool, Rootfs, Template};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+
+/// A folder that goes with the test.
+pub struct Folder(pub PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// An empty folder of that name, private to this test.
+pub fn folder(name: &str) -> Folder {
+    let path = std::env::temp_dir().join(format!("leanbox-test-{}-{name}", std::process::id()));
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path).unwrap();
+    Folder(path)
+}
+
+/// busybox, its users, an app user's home, a secret of root.
+pub fn busybox(name: &str) -> Folder {
+    let root = folder(name);
+    fill(&root.0);
+    root
+}
+
+fn fill(root: &Path) {
+    for dir in ["bin", "etc", "proc", "dev", "tmp", "root", "home/app"] {
+        fs::create_dir_all(root.join(dir)).unwrap();
+    }
+    fs::copy("/bin/busybox", root.join("bin/busybox"))
+        .expect("the tests need busybox: apt-get install busybox-static");
+    let applets = "sh cat echo id ls true false sleep head dd mkdir rm touch chmod ps kill stat \
+        hostname env pwd grep wc mount umount mknod chroot ip tr sed dmesg chown ln tail seq find \
+        sync yes nc ipcs ipcrm setsid unshare date test printf";
+    for applet in applets.split_whitespace() {
+        symlink("busybox", root.join("bin").join(applet)).unwrap();
+    }
+    fs::write(
+        root.join("etc/passwd"),
+        "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n",
+    )
+    .unwrap();
+    fs::write(root.join("etc/group"), "root:x:0:\napp:x:1000:\nvideo:x:44:app\n").unwrap();
+    fs::write(root.join("root/secret"), "of root\n").unwrap();
+    fs::set_permissions(root.join("root/secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(root.join("home/app"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(root.join("home/app/note"), "of app\n").unwrap();
+    for path in ["home/app", "home/app/note"] {
+        chown(root.join(path), Some(1000), Some(1000)).unwrap();
+    }
+}
+
+/// A template on that root.
+pub fn template(root: &Folder, policy: Policy) -> Template {
+    Template::builder(Rootfs::open(&root.0).unwrap()).policy(policy).build().unwrap()
+}
+
+/// The outcome of a shell script in a slot of the pool.
+pub fn sh(pool: &Pool, script: &str) -> Outcome {
+    Command::new("sh").args(["-c", script]).output(pool).unwrap()
+}
+
+/// What a shell script prints.
+pub fn says(pool: &Pool, script: &str) -> String {
+    let outcome = sh(pool, script);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_string();
+    assert_eq!(text(&outcome.stderr.bytes), "", "{script}");
+    text(&outcome.stdout.bytes)
+}
