@@ -37,7 +37,7 @@ newest() {
 }
 launcher="$(newest launcher)"
 nothing="$(newest nothing)"
-[ -n "$launcher" ] && [ -n "$nothing" ] || die "the build left no static program"
+if [ -z "$launcher" ] || [ -z "$nothing" ]; then die "the build left no static program"; fi
 size="$(stat -c %s "$launcher")"
 [ "$size" -le "$launcher_bytes_max" ] ||
     die "the aarch64 launcher has $size bytes, more than $launcher_bytes_max"

@@ -46,10 +46,12 @@ update_package_lists() {
 # install_packages NAME…: installs what is missing of these, nothing else.
 install_packages() {
     local missing
+    command -v dpkg-query >/dev/null || {
+        say "this is no Debian; make sure that it has what these packages hold: $*"
+        return 0
+    }
     mapfile -t missing < <(missing_packages "$@")
     [ "${#missing[@]}" -gt 0 ] || return 0
-    command -v apt-get >/dev/null ||
-        die "only Debian's package manager is known here; install these yourself: ${missing[*]}"
     say "installing with apt-get: ${missing[*]}"
     update_package_lists
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 \

@@ -35,8 +35,8 @@ if [ ! -x "$cache/usr/bin/cargo" ]; then
     mv "$cache.new" "$cache"
 fi
 
-libraries="$cache/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null ||
-    gcc -print-multiarch)"
+machine="$(gcc -print-multiarch)"
+libraries="$cache/usr/lib/$machine:$cache/lib/$machine"
 env -u RUSTUP_TOOLCHAIN LD_LIBRARY_PATH="$libraries" PATH="$cache/usr/bin:$PATH" \
     RUSTC="$cache/usr/bin/rustc" CARGO_TARGET_DIR=target/msrv \
     "$cache/usr/bin/cargo" check --workspace --all-targets --locked

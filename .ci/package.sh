@@ -6,8 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . .ci/lib.sh
 
-launcher_bytes_max=65536
-nothing_bytes_max=4096
+declare -A bytes_max=([launcher]=65536 [nothing]=4096)
 
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
@@ -60,7 +59,7 @@ for name in launcher nothing; do
     ours="$(built_program target/release "$name")"
     cmp "$one" "$ours" || die "$name differs between the package and the workspace"
     size="$(stat -c %s "$one")"
-    limit="${name}_bytes_max"
-    [ "$size" -le "${!limit}" ] || die "$name has $size bytes, more than ${!limit}"
-    say "$name: $size bytes (at most ${!limit}), the same in three folders"
+    limit="${bytes_max[$name]}"
+    [ "$size" -le "$limit" ] || die "$name has $size bytes, more than $limit"
+    say "$name: $size bytes (at most $limit), the same in three folders"
 done

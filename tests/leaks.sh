@@ -70,7 +70,7 @@ case "${1-} ${2:+FILE}" in
     [ -r "$2" ] || { echo "leaks: no snapshot $2; run tests/leaks.sh before $2 first" >&2; exit 2; }
     for ((second = 0; ; second++)); do
         leaked="$(LC_ALL=C comm -13 "$2" <(snapshot))"
-        [ -n "$leaked" ] && [ "$second" -lt "$settle_seconds" ] || break
+        if [ -z "$leaked" ] || [ "$second" -ge "$settle_seconds" ]; then break; fi
         sleep 1
     done
     if [ -n "$leaked" ]; then

@@ -2,7 +2,9 @@
 //! identity, session and capabilities it will run with, asleep on the slot's socket. A start
 //! is one message: it wakes, places its descriptors, and executes. Nothing here allocates.
 
-use crate::wire::{Go, INLINE_MAX, Plan, SLOT_FD, START_FDS_MAX, Start, Step};
+use crate::wire::{
+    Go, INLINE_MAX, Kind, Plan, Report, SLOT_FD, START_FDS_MAX, Start, Step, bytes_of,
+};
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
@@ -36,8 +38,6 @@ static MESSAGE: Lent<Message> = Lent(UnsafeCell::new(Message {
 /// What the container could not do, told to the launcher through their common memory.
 static FAILED_STEP: AtomicU32 = AtomicU32::new(0);
 static FAILED_ERRNO: AtomicI32 = AtomicI32::new(0);
-/// The step that stands for "the host closed the socket".
-const HOST_GONE: u32 = u32::MAX;
 
 #[repr(C)]
 struct Message {
@@ -64,15 +64,20 @@ pub(crate) fn park(plan: Plan) -> leanbox_sys::Result<Parked> {
     Ok(Parked { pid, pidfd })
 }
 
-/// What the ended container could not do; `None` where the host was gone.
-pub(crate) fn failure() -> Option<(u32, Errno)> {
-    let step = FAILED_STEP.load(Ordering::Relaxed);
-    (step != HOST_GONE).then(|| (step, Errno(FAILED_ERRNO.load(Ordering::Relaxed))))
+/// What the ended container could not do.
+pub(crate) fn failure() -> (u32, Errno) {
+    (FAILED_STEP.load(Ordering::Relaxed), Errno(FAILED_ERRNO.load(Ordering::Relaxed)))
 }
 
-fn give_up(step: u32, errno: Errno) -> ! {
+/// Ends with 127, which the host takes for a failure only with this report. Where the launcher
+/// reports the end, it finds the reason in the common memory.
+fn give_up(plan: &Plan, step: u32, errno: Errno) -> ! {
     FAILED_STEP.store(step, Ordering::Relaxed);
     FAILED_ERRNO.store(errno.0, Ordering::Relaxed);
+    if plan.header().reports_end == 0 {
+        let report = Report { kind: Kind::Ended as u32, step, errno: errno.0, status: 127 << 8 };
+        let _ = socket::send(SLOT_FD, bytes_of(&report), &[]);
+    }
     process::exit(127)
 }
 
@@ -80,8 +85,10 @@ extern "C" fn run(plan: *mut c_void) -> ! {
     // SAFETY: the plan stays mapped; its own first word is its length.
     let plan = unsafe { Plan::new(plan.cast(), *plan.cast::<u64>() as usize) };
     if let Err((step, errno)) = take_identity(&plan) {
-        give_up(step, errno);
+        give_up(&plan, step, errno);
     }
+    // Its own copies of what the launcher still needs: closed now, not at the exec.
+    let _ = fd::close_from(SLOT_FD + 1);
     // SAFETY: the message is this container's until it ends.
     let message = unsafe { &mut *MESSAGE.0.get() };
     // SAFETY: a plain structure of numbers, every byte may be written.
@@ -89,17 +96,18 @@ extern "C" fn run(plan: *mut c_void) -> ! {
         core::slice::from_raw_parts_mut((&raw mut *message).cast::<u8>(), size_of::<Message>())
     };
     let got = match socket::receive(SLOT_FD, bytes) {
-        Ok(got) if got.length == 0 => give_up(HOST_GONE, Errno(0)),
+        // The host is gone, and the slot with it.
+        Ok(got) if got.length == 0 => process::exit(0),
         Ok(got) => got,
-        Err(errno) => give_up(Step::RECEIVE, errno),
+        Err(errno) => give_up(&plan, Step::RECEIVE, errno),
     };
     if message.start.go == Go::Noop as u32 {
         process::exit(0);
     }
     if message.start.go != Go::Exec as u32 {
-        give_up(Step::RECEIVE, Errno::INVAL);
+        give_up(&plan, Step::RECEIVE, Errno::INVAL);
     }
-    start(message, &got.fds[..got.count])
+    start(&plan, message, &got.fds[..got.count])
 }
 
 fn take_identity(plan: &Plan) -> Result<(), (u32, Errno)> {
@@ -114,24 +122,24 @@ fn take_identity(plan: &Plan) -> Result<(), (u32, Errno)> {
 }
 
 /// From the message to the program.
-fn start(message: &mut Message, fds: &[Fd]) -> ! {
+fn start(plan: &Plan, message: &mut Message, fds: &[Fd]) -> ! {
     let Message { start, data } = message;
     let count = (start.fds as usize).min(START_FDS_MAX).min(fds.len());
     let data = if start.data_in_memfd == 1 {
-        map_data(fds.last().copied().unwrap_or(-1), start.length as usize)
+        map_data(plan, fds.last().copied().unwrap_or(-1), start.length as usize)
     } else {
         data.as_mut_ptr()
     };
     let tell = (start.tell_exec == 1).then(|| fds.get(count).copied().unwrap_or(-1));
     let tell = match place(&fds[..count], &start.targets[..count], tell) {
         Ok(tell) => tell,
-        Err(errno) => tell_and_give_up(tell, Step::DESCRIPTOR, errno),
+        Err(errno) => tell_and_give_up(plan, tell, Step::DESCRIPTOR, errno),
     };
     // SAFETY: the host laid the data out: a text at each offset.
     let text = |offset: u64| unsafe { CStr::from_ptr(data.add(offset as usize).cast()) };
     if start.workdir != 0 {
         if let Err(errno) = fd::chdir(text(u64::from(start.workdir))) {
-            tell_and_give_up(tell, Step::WORKDIR, errno);
+            tell_and_give_up(plan, tell, Step::WORKDIR, errno);
         }
     }
     let argv = relocate(data, start.argv);
@@ -146,26 +154,26 @@ fn start(message: &mut Message, fds: &[Fd]) -> ! {
         match errno {
             Errno::NOENT | Errno::NOTDIR => {}
             Errno::ACCES => why = errno,
-            _ => tell_and_give_up(tell, Step::EXEC, errno),
+            _ => tell_and_give_up(plan, tell, Step::EXEC, errno),
         }
         // SAFETY: the table ends with 0, at which the loop stops.
         path = unsafe { path.add(1) };
     }
-    tell_and_give_up(tell, Step::EXEC, why)
+    tell_and_give_up(plan, tell, Step::EXEC, why)
 }
 
-fn tell_and_give_up(tell: Option<Fd>, step: u32, errno: Errno) -> ! {
+fn tell_and_give_up(plan: &Plan, tell: Option<Fd>, step: u32, errno: Errno) -> ! {
     if let Some(tell) = tell {
         let word = (u64::from(step) << 32 | errno.0 as u64).to_ne_bytes();
         let _ = fd::write(tell, &word);
     }
-    give_up(step, errno)
+    give_up(plan, step, errno)
 }
 
-fn map_data(memfd: Fd, length: usize) -> *mut u8 {
+fn map_data(plan: &Plan, memfd: Fd, length: usize) -> *mut u8 {
     match fd::map_private(memfd, length) {
         Ok(data) => data,
-        Err(errno) => give_up(Step::RECEIVE, errno),
+        Err(errno) => give_up(plan, Step::RECEIVE, errno),
     }
 }
 

@@ -120,6 +120,8 @@ impl Keeper {
             self.make(request, fds)
         } else if request.ask == Ask::Hold as u32 {
             self.hold(fds)
+        } else if request.ask == Ask::Keep as u32 {
+            keep(fds)
         } else {
             self.reset(request, fds)
         };
@@ -152,17 +154,19 @@ impl Keeper {
             exit_signal: process::SIGCHLD as u64,
             ..CloneArgs::default()
         };
-        if request.into_group == 1 && fds.len() > 1 {
+        let (sockets, mut groups) =
+            fds.split_at_checked(1 + header.reuse as usize).ok_or((Step::CLONE, Errno::INVAL))?;
+        if let Some((into, rest)) = groups.split_first().filter(|_| request.into_group == 1) {
             args.flags |= process::CLONE_INTO_CGROUP;
-            args.cgroup = fds[1] as u64;
+            args.cgroup = *into as u64;
+            groups = rest;
         }
         self.turn += 1;
         // SAFETY: one thread; the child goes its own way at once and never returns.
         let pid = unsafe { process::fork3(&args) }.map_err(|errno| (Step::CLONE, errno))?;
         if pid == 0 {
             let turn = (self.mapped, self.turn);
-            let groups = fds.get(1 + request.into_group as usize..).unwrap_or(&[]);
-            launcher::main(self.plan, fds.first().copied(), groups, trees, turn);
+            launcher::main(self.plan, sockets, groups, trees, turn);
         }
         let written = write_id_maps(pid, request.id_base);
         self.mapped.store(self.turn, Ordering::Release);
@@ -189,7 +193,7 @@ impl Keeper {
         // SAFETY: as in `bear`.
         let pid = unsafe { process::fork3(&args) }.map_err(|errno| (Step::CLONE, errno))?;
         if pid == 0 {
-            launcher::hold(self.plan, fds.first().copied(), &trees[..self.trees]);
+            launcher::hold(self.plan, fds, &trees[..self.trees]);
         }
         close_all(&trees[..self.trees]);
         Ok((pid, pidfd))
@@ -270,6 +274,23 @@ impl Blocks {
         }
         Ok(entry.1)
     }
+}
+
+/// A process that only sleeps in the groups.
+fn keep(fds: &[Fd]) -> Outcome<(i32, Fd)> {
+    let mut pidfd: Fd = -1;
+    let args = CloneArgs {
+        flags: process::CLONE_PIDFD,
+        pidfd: &raw mut pidfd as u64,
+        exit_signal: process::SIGCHLD as u64,
+        ..CloneArgs::default()
+    };
+    // SAFETY: one thread; the child only sleeps until its socket closes.
+    let pid = unsafe { process::fork3(&args) }.map_err(|errno| (Step::CLONE, errno))?;
+    if pid == 0 {
+        launcher::keep(fds);
+    }
+    Ok((pid, pidfd))
 }
 
 /// A user namespace with a block's map and nobody in it.

@@ -4,7 +4,7 @@
 
 use crate::container::{self, Parked};
 use crate::wire::{
-    Go, Kind, LAUNCHER_ID, Op, OpKind, Plan, Report, SLOT_FD, Step, TREES_MAX, bytes_of,
+    Go, Kind, LAUNCHER_ID, ORDERS_FD, Op, OpKind, Plan, Report, SLOT_FD, Step, TREES_MAX, bytes_of,
 };
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -29,14 +29,14 @@ struct Making<'a> {
 /// slot's ids are mapped.
 pub(crate) fn main(
     plan: Plan,
-    socket: Option<Fd>,
+    sockets: &[Fd],
     groups: &[Fd],
     trees: &[Fd],
     turn: (&'static AtomicU32, u32),
 ) -> ! {
     let mut making =
         Making { plan, groups, trees, turn: Some(turn), for_host: [-1; FOR_HOST_MAX], opened: 0 };
-    take_socket(socket);
+    take_sockets(sockets);
     let ops = plan.table(plan.header().slot_ops);
     if let Err((step, errno)) = making.carry_out(ops) {
         fail(step, errno);
@@ -45,10 +45,10 @@ pub(crate) fn main(
 }
 
 /// Becomes the keeper of the fork mode's cached namespaces, until the host closes the socket.
-pub(crate) fn hold(plan: Plan, socket: Option<Fd>, trees: &[Fd]) -> ! {
+pub(crate) fn hold(plan: Plan, sockets: &[Fd], trees: &[Fd]) -> ! {
     let mut making =
         Making { plan, groups: &[], trees, turn: None, for_host: [-1; FOR_HOST_MAX], opened: 0 };
-    take_socket(socket);
+    take_sockets(sockets);
     let ops = plan.table(plan.header().holder_ops);
     if let Err((step, errno)) = making.carry_out(ops) {
         fail(step, errno);
@@ -58,10 +58,29 @@ pub(crate) fn hold(plan: Plan, socket: Option<Fd>, trees: &[Fd]) -> ! {
     process::exit(0)
 }
 
-fn take_socket(socket: Option<Fd>) {
-    let _ = process::set_signal(process::SIGCHLD, false);
+/// Sleeps in the groups until the host closes the socket.
+pub(crate) fn keep(fds: &[Fd]) -> ! {
+    let (socket, groups) = fds.split_at_checked(1).unwrap_or((fds, &[]));
+    take_sockets(socket);
+    if let Err(errno) = groups.iter().try_for_each(|group| fd::write(*group, b"0").map(drop)) {
+        fail(Step::FIRST_OP, errno);
+    }
+    let _ = fd::close_from(SLOT_FD + 1);
+    let _ = report(Report { kind: Kind::Ready as u32, ..Report::default() }, &[]);
+    let _ = socket::receive(SLOT_FD, &mut [0; 8]);
+    process::exit(0)
+}
+
+/// Puts the sockets on their numbers: the slot's, and in a reused slot the orders'.
+fn take_sockets(sockets: &[Fd]) {
     let _ = process::prctl(pr::SET_NAME, c"leanbox-init".as_ptr() as usize, 0);
-    let moved = socket.map_or(Err(Errno::INVAL), |socket| fd::dup_to(socket, SLOT_FD, true));
+    // Aside first: a descriptor may have come in on another's number.
+    let moved = sockets.iter().zip(SLOT_FD..).try_for_each(|(socket, target)| {
+        let aside = fd::dup_above(*socket, 128)?;
+        let placed = fd::dup_to(aside, target, true);
+        fd::close(aside);
+        placed
+    });
     if moved.is_err() {
         process::exit(1);
     }
@@ -98,7 +117,8 @@ impl Making<'_> {
         for (index, op) in ops.iter().enumerate().filter(|(_, op)| !for_host(op)) {
             self.one(op).map_err(|errno| step(index, errno))?;
         }
-        fd::close_from(SLOT_FD + 1).map_err(|errno| step(0, errno))?;
+        let sockets = 1 + self.plan.header().reuse as Fd;
+        fd::close_from(SLOT_FD + sockets).map_err(|errno| step(0, errno))?;
         for (index, op) in ops.iter().enumerate().filter(|(_, op)| for_host(op)) {
             self.one(op).map_err(|errno| step(index, errno))?;
         }
@@ -226,11 +246,15 @@ fn become_launcher(held: u64) -> leanbox_sys::Result<()> {
     process::capset(held, 0)
 }
 
-/// Parks containers and reports their ends.
+/// Parks a container, and in a slot that serves again the next ones.
 fn serve(plan: Plan, for_host: &[Fd]) -> ! {
+    let header = plan.header();
     if let Err(errno) = null_streams() {
         fail(Step::DESCRIPTOR, errno);
     }
+    // Where the kernel tells the host how a process ended, nobody needs to be told here: ended
+    // children are not kept for a parent that ignores SIGCHLD.
+    let _ = process::set_signal(process::SIGCHLD, header.reports_end == 0);
     let mut fds = [-1; FOR_HOST_MAX + 1];
     fds[1..=for_host.len()].copy_from_slice(for_host);
     let mut count = 1 + for_host.len();
@@ -243,11 +267,25 @@ fn serve(plan: Plan, for_host: &[Fd]) -> ! {
         let told = report(Report { kind: Kind::Ready as u32, ..Report::default() }, &fds[..count]);
         fds[..count].iter().copied().for_each(fd::close);
         count = 1;
-        let ended = await_end(parked);
-        if told.is_err() || report(ended, &[]).is_err() || plan.header().reuse == 0 {
+        if told.is_err() {
             process::exit(0);
         }
-        await_next();
+        if header.reports_end == 1 {
+            let ended = await_end(parked);
+            let _ = report(ended, &[]);
+        }
+        if header.reuse == 0 {
+            await_death();
+        }
+        await_order();
+    }
+}
+
+/// The host kills a slot that has served; when the host is gone, the keeper does by its end.
+fn await_death() -> ! {
+    let forever = AtomicU32::new(0);
+    loop {
+        sync::wait_while(&forever, 0, 3_600_000);
     }
 }
 
@@ -269,14 +307,14 @@ fn await_end(parked: Parked) -> Report {
         }
     };
     while process::wait(-1, process::WALL | process::WNOHANG).is_ok_and(|(pid, _)| pid > 0) {}
-    let Some((step, errno)) = container::failure() else { process::exit(0) };
+    let (step, errno) = container::failure();
     Report { kind: Kind::Ended as u32, step, errno: errno.0, status }
 }
 
 /// Waits for the host's word that the slot was found clean; anything else is the end of it.
-fn await_next() {
+fn await_order() {
     let mut message = [0; size_of::<crate::wire::Start>()];
-    match socket::receive(SLOT_FD, &mut message) {
+    match socket::receive(ORDERS_FD, &mut message) {
         Ok(got) if got.length >= 4 && message[0] == Go::Park as u8 => {}
         _ => process::exit(0),
     }

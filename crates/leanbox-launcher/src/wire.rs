@@ -12,6 +12,8 @@ pub const CONTROL_FD: i32 = 3;
 pub const PLAN_FD: i32 = 4;
 /// The slot's socket inside a launcher.
 pub const SLOT_FD: i32 = 3;
+/// The launcher's own socket in a slot that serves again.
+pub const ORDERS_FD: i32 = 4;
 /// The launcher's own user and group inside the slot: the last of its 65,536, so that no
 /// program can alter the launcher with `prlimit` or `/proc/1/oom_score_adj`.
 pub const LAUNCHER_ID: u32 = 65_535;
@@ -137,10 +139,10 @@ pub struct PlanHeader {
     pub hostname: u32,
     /// Text: working directory.
     pub workdir: u32,
-    /// 1: slots serve again.
+    /// 1: slots serve again; a second socket comes with the request.
     pub reuse: u32,
-    /// Explicit padding.
-    pub unused: u32,
+    /// 1: the launcher reaps and reports the end; 0: the kernel tells the host (Linux 6.15).
+    pub reports_end: u32,
 }
 
 /// A plan mapped into memory. Every access is checked against its length.
@@ -204,10 +206,13 @@ impl Plan {
 pub enum Ask {
     /// Take over the template's trees (the descriptors).
     Trees = 1,
-    /// Make a slot; descriptors: its socket, then its groups.
+    /// Make a slot; descriptors: its socket, in a reused one its orders, then the v2 group to be
+    /// born in, then the groups to join.
     Make,
     /// Make the cached namespaces of the fork mode; descriptor: its socket.
     Hold,
+    /// Keep a process that only sleeps in the groups; descriptors: its socket, then the groups.
+    Keep,
     /// Put new scratch into a slot; descriptor: its launcher's pidfd.
     Reset,
 }
@@ -224,7 +229,7 @@ pub struct Request {
     pub block: u32,
     /// First host id of the block.
     pub id_base: u32,
-    /// 1: the second descriptor is the cgroup v2 folder to be born in.
+    /// 1: a cgroup v2 folder to be born in comes along.
     pub into_group: u32,
     /// Ask::Reset: which scratch, as indices of Filesystem operations, one bit each.
     pub scratch: u32,

@@ -183,6 +183,25 @@ pub fn wait(pid: i32, options: i32) -> Result<(i32, i32)> {
     }
 }
 
+/// How the process of a pidfd ended, from the kernel itself (ioctl_pidfd(2), `PIDFD_GET_INFO`
+/// with `PIDFD_INFO_EXIT`, Linux 6.15): the raw wait status, or `None` while it is not reaped.
+pub fn exit_status(pidfd: Fd) -> Result<Option<i32>> {
+    const PIDFD_GET_INFO: usize = 0xc040_ff0b;
+    const INFO_EXIT: u64 = 1 << 3;
+    /// struct pidfd_info, its first version.
+    #[repr(C)]
+    struct PidfdInfo {
+        mask: u64,
+        cgroup: u64,
+        ids: [u32; 11],
+        exit_code: i32,
+    }
+    let mut info = PidfdInfo { mask: INFO_EXIT, cgroup: 0, ids: [0; 11], exit_code: 0 };
+    // SAFETY: the structure is as large as the request says.
+    unsafe { crate::fd::ioctl(pidfd, PIDFD_GET_INFO, &raw mut info as usize) }?;
+    Ok((info.mask & INFO_EXIT != 0).then_some(info.exit_code))
+}
+
 /// kill(2).
 pub fn kill(pid: i32, signal: i32) -> Result<()> {
     // SAFETY: numbers only.

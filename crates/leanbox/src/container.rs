@@ -8,7 +8,6 @@ use crate::{Error, ErrorKind, Pool, Result};
 use leanbox_launcher::wire::Step;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
 use rustix::process::{Signal, pidfd_send_signal};
 use std::fs::File;
 use std::io::Read;
@@ -172,19 +171,21 @@ impl Container {
                     capture.open = capture.read_some();
                 }
             }
-            if ready[0] || crate::keeper::has_ended(slot.container(), 0) && sleep == LOOK {
-                if let Some(told) = slot.try_end(RecvFlags::DONTWAIT) {
+            if ready[0] {
+                if let Some(told) = slot.try_end() {
                     return Ok(Some((told, false)));
                 }
+            } else if !ready[1] && !ready[2] && crate::keeper::has_ended(slot.container(), 0) {
+                return Ok(Some((slot.try_end().unwrap_or(Told::Gone), false)));
             }
         }
     }
 
     fn finish(&mut self, (told, timed_out): (Told, bool)) -> Result<Outcome> {
-        let wall = self.started.began.elapsed();
         let slot =
             self.slot.take().ok_or_else(|| Error::invalid("the outcome was taken already"))?;
         let usage = slot.ground.group.delta(slot.baseline());
+        let wall = self.started.began.elapsed();
         let status = match told {
             Told::Ended(status) => Ok(status),
             Told::Gone => Ok(Signal::KILL.as_raw()),
@@ -269,7 +270,7 @@ fn wait_readable(
     captures: &[Option<Capture>; 2],
     sleep: Duration,
 ) -> Result<[bool; 3]> {
-    let mut fds = vec![PollFd::from_borrowed_fd(slot.socket(), PollFlags::IN)];
+    let mut fds = vec![slot.end_event()];
     let open = captures.iter().flatten().filter(|capture| capture.open);
     fds.extend(open.map(|capture| PollFd::from_borrowed_fd(capture.file.as_fd(), PollFlags::IN)));
     match poll(&mut fds, Some(&timespec(sleep))) {

@@ -43,7 +43,7 @@ pub use capability::Capability;
 pub use command::Command;
 pub use container::Container;
 pub use error::{Error, ErrorKind, Result};
-pub use fork::{Forked, ForkedChild};
+pub use fork::{Forked, ForkedChild, Inside};
 pub use image_config::ImageConfig;
 pub use limits::{Limits, parse_bytes, parse_cpus};
 pub use outcome::{Captured, End, Outcome};

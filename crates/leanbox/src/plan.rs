@@ -152,7 +152,7 @@ impl Plan {
             hostname: layout.text(&self.hostname),
             workdir: layout.text(&self.workdir),
             reuse: u32::from(self.reuse),
-            unused: 0,
+            reports_end: u32::from(!crate::probe::kernel_tells_ends()),
         };
         header.length = layout.bytes.len() as u64;
         layout.bytes[..size_of::<PlanHeader>()].copy_from_slice(bytes_of(&header));

@@ -151,7 +151,7 @@ impl Pool {
     fn ask(&self, state: &mut State) -> Result<Making> {
         self.bury_oldest(state, 0);
         let ground = self.inner().ground(state.groups.pop())?;
-        Making::ask(&self.inner().keeper, ground)
+        Making::ask(&self.inner().keeper, &self.inner().plan, ground)
     }
 
     fn finish(&self, state: &mut State, making: Making) -> Result<Slot> {

@@ -10,3 +10,20 @@ pub fn is_off(feature: &str) -> bool {
     let off = OFF.get_or_init(|| std::env::var("LEANBOX_WITHOUT").unwrap_or_default());
     off.split(',').any(|name| name == feature)
 }
+
+/// Whether a pidfd tells how its process ended (`PIDFD_INFO_EXIT`, Linux 6.15); else the launcher
+/// reaps and reports it.
+#[must_use]
+pub fn kernel_tells_ends() -> bool {
+    static TELLS: OnceLock<bool> = OnceLock::new();
+    *TELLS.get_or_init(|| !is_off("pidfd_info") && kernel_version() >= (6, 15))
+}
+
+/// The running kernel's version, as uname(2) gives it.
+#[must_use]
+pub fn kernel_version() -> (u32, u32) {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}

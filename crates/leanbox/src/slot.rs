@@ -6,14 +6,15 @@ use crate::cgroup::{Baseline, Group};
 use crate::keeper::{Keeper, has_ended, packet_pair, receive_with_fds, send_with_fds};
 use crate::owner::Block;
 use crate::plan::{Plan, step_error};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, probe};
 use leanbox_launcher::wire::{
     Ask, Go, Kind, Report, Request, START_FDS_MAX, Start, bytes_of, message_of,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use rustix::process::{Signal, pidfd_send_signal};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// How long one wait for a launcher's word lasts before the kernel is asked instead.
@@ -34,13 +35,17 @@ pub(crate) struct Ground {
 pub(crate) struct Making {
     ground: Ground,
     socket: OwnedFd,
+    orders: Option<OwnedFd>,
 }
 
 /// A slot with a container parked in it.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) ground: Ground,
+    /// Read by the parked container, later only to tell of a failed exec.
     socket: OwnedFd,
+    /// Read by the launcher of a slot that serves again.
+    orders: Option<OwnedFd>,
     launcher: OwnedFd,
     /// The parked container's, taken before it ran anything.
     container: OwnedFd,
@@ -87,7 +92,7 @@ pub(crate) enum Told {
 
 impl Making {
     /// Asks for a slot; the keeper works while the host goes on.
-    pub(crate) fn ask(keeper: &Keeper, ground: Ground) -> Result<Self> {
+    pub(crate) fn ask(keeper: &Keeper, plan: &Plan, ground: Ground) -> Result<Self> {
         let (socket, theirs) = packet_pair()?;
         rustix::net::sockopt::set_socket_timeout(
             &socket,
@@ -95,12 +100,12 @@ impl Making {
             Some(PATIENCE),
         )
         .map_err(|errno| Error::syscall("setsockopt(SO_RCVTIMEO)", errno))?;
+        let orders = if plan.reuse { Some(packet_pair()?) } else { None };
         let mut fds = vec![theirs.as_fd()];
+        fds.extend(orders.iter().map(|(_, theirs)| theirs.as_fd()));
         let into = ground.group.into_dir();
-        match into {
-            Some(dir) => fds.push(dir),
-            None => fds.extend(ground.group.join_fds().iter().map(AsFd::as_fd)),
-        }
+        fds.extend(into);
+        fds.extend(ground.group.join_fds().iter().map(AsFd::as_fd));
         let request = Request {
             ask: Ask::Make as u32,
             slot: ground.number,
@@ -110,7 +115,8 @@ impl Making {
             scratch: 0,
         };
         keeper.send(request, &fds)?;
-        Ok(Self { ground, socket })
+        drop(fds);
+        Ok(Self { ground, socket, orders: orders.map(|(ours, _)| ours) })
     }
 
     /// Waits until the slot is there; a failed one gives its ground back.
@@ -141,14 +147,14 @@ impl Making {
         opened: Vec<OwnedFd>,
         reuse: bool,
     ) -> Result<Slot, (Error, Option<Dying>)> {
-        let Self { ground, socket } = self;
+        let Self { ground, socket, orders } = self;
         let seen = ground.group.baseline().and_then(|baseline| {
             let traces = if reuse { Some(Traces::first_look(opened)?) } else { None };
             Ok((baseline, traces))
         });
         match seen {
             Ok((baseline, traces)) => {
-                Ok(Slot { ground, socket, launcher, container, baseline, traces })
+                Ok(Slot { ground, socket, orders, launcher, container, baseline, traces })
             }
             Err(error) => Err((error, Some(Dying { ground, launcher }))),
         }
@@ -186,22 +192,42 @@ impl Slot {
             .map_err(|errno| Error::syscall("sendmsg(start)", errno).with_kind(ErrorKind::Gone))
     }
 
-    /// Waits for the end. `None` where `deadline_passed` says so first.
+    /// Waits for the end.
     pub(crate) fn await_end(&self) -> Told {
         loop {
-            match self.try_end(RecvFlags::empty()) {
-                // No word for a while: a frozen or hijacked launcher must not hold the host.
-                None if has_ended(&self.container, 0) => {
-                    return self.try_end(RecvFlags::empty()).unwrap_or(Told::Gone);
+            if !probe::kernel_tells_ends() {
+                // A blocking look: the socket's own time limit is our patience.
+                if let Some(told) = self.reported(RecvFlags::empty()) {
+                    return told;
                 }
-                None => {}
-                Some(told) => return told,
+            } else if wait_reaped(&self.container) {
+                return self.try_end().unwrap_or(Told::Gone);
+            }
+            // No word for a while: a frozen or hijacked launcher must not hold the host.
+            if has_ended(&self.container, 0) {
+                return self.try_end().unwrap_or(Told::Gone);
             }
         }
     }
 
-    /// The end if it was told already.
-    pub(crate) fn try_end(&self, flags: RecvFlags) -> Option<Told> {
+    /// The end, if it is known already.
+    pub(crate) fn try_end(&self) -> Option<Told> {
+        if !probe::kernel_tells_ends() {
+            return self.reported(RecvFlags::DONTWAIT);
+        }
+        match leanbox_sys::process::exit_status(self.container.as_fd().as_raw_fd()) {
+            Ok(Some(status)) if status == EXEC_FAILED => {
+                Some(self.reported(RecvFlags::DONTWAIT).unwrap_or(Told::Ended(status)))
+            }
+            Ok(Some(status)) => Some(Told::Ended(status)),
+            Ok(None) => None,
+            Err(_) => Some(Told::Gone),
+        }
+    }
+
+    /// What came out of the slot: at most that the program could not be executed, or, on older
+    /// kernels, how it ended.
+    fn reported(&self, flags: RecvFlags) -> Option<Told> {
         let mut bytes = [0u8; size_of::<Report>()];
         let length = match recv(&self.socket, &mut bytes, flags) {
             Ok((length, _)) => length,
@@ -216,9 +242,13 @@ impl Slot {
         }
     }
 
-    /// Becomes readable when the launcher has something to say or is gone.
-    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+    /// What to poll for the end.
+    pub(crate) fn end_event(&self) -> PollFd<'_> {
+        if probe::kernel_tells_ends() {
+            PollFd::new(&self.container, REAPED)
+        } else {
+            PollFd::new(&self.socket, PollFlags::IN)
+        }
     }
 
     /// The container's pidfd (pidfd_open(2)).
@@ -272,11 +302,27 @@ impl Slot {
         }
         self.baseline = self.ground.group.baseline()?;
         let park = Start { go: Go::Park as u32, ..empty_start() };
-        self.start(bytes_of(&park), &[])?;
+        let Some(orders) = &self.orders else { return Ok(false) };
+        send_with_fds(orders, bytes_of(&park), &[])
+            .map_err(|errno| Error::syscall("sendmsg(launcher)", errno))?;
         let (container, _) = first_report(&self.socket, &self.launcher, plan)?;
         self.container = container;
         Ok(true)
     }
+}
+
+/// Nothing asked for, so that only POLLHUP wakes: a pidfd's process was reaped, and its exit
+/// status is known (pidfd_open(2), Linux 6.9).
+const REAPED: PollFlags = PollFlags::empty();
+/// The raw wait status of a container that could not execute its program; a program may exit with
+/// 127 as well, but sends no report before.
+const EXEC_FAILED: i32 = 127 << 8;
+
+/// Sleeps until the process of the pidfd was reaped; false when patience ended first.
+fn wait_reaped(pidfd: &OwnedFd) -> bool {
+    let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
+    let mut fds = [PollFd::new(pidfd, REAPED)];
+    poll(&mut fds, Some(&patience)).is_ok_and(|ready| ready > 0)
 }
 
 /// The keeper puts a new tmpfs into the slot.
@@ -303,7 +349,7 @@ fn renew_scratch(
 
 impl Dying {
     fn kill(&self) {
-        self.ground.group.kill();
+        let _ = self.ground.group.kill();
         let _ = pidfd_send_signal(&self.launcher, Signal::KILL);
     }
 

@@ -27,6 +27,7 @@ pub(crate) struct Group {
     join: Vec<OwnedFd>,
     into: Option<OwnedFd>,
     counters: Counters,
+    memory_max_bytes: u64,
 }
 
 impl Group {
@@ -43,7 +44,8 @@ impl Group {
             make(parent, name, limits, &mut folders)?;
         }
         let counters = Counters::open(&folders.0)?;
-        let mut group = Self { join: Vec::new(), into: None, counters, folders };
+        let memory_max_bytes = limits.memory_max_bytes;
+        let mut group = Self { join: Vec::new(), into: None, counters, memory_max_bytes, folders };
         for place in &group.folders.0 {
             match place.version {
                 Version::V1 => {
@@ -64,6 +66,14 @@ impl Group {
     /// after the last: 5,400 to 7,200 µs by `cgroup.procs`, about 40 µs by `tasks`.
     pub(crate) fn join_fds(&self) -> &[OwnedFd] {
         &self.join
+    }
+
+    /// Of [`join_fds`](Self::join_fds) those that limit: without the one that only counts CPU time.
+    pub(crate) fn limiting_fds(&self) -> Vec<BorrowedFd<'_>> {
+        let places = self.folders.0.iter().filter(|place| place.version == Version::V1);
+        let limits = |place: &Hierarchy| place.roles.memory || place.roles.pids || place.roles.cpu;
+        let joins = places.zip(&self.join).filter(|(place, _)| limits(place));
+        joins.map(|(_, tasks)| tasks.as_fd()).collect()
     }
 
     /// The v2 folder, for `CLONE_INTO_CGROUP`.
@@ -92,7 +102,7 @@ impl Group {
 
     /// What was used since `baseline`.
     pub(crate) fn delta(&self, baseline: &Baseline) -> Result<Usage> {
-        Ok(self.usage()?.delta(baseline))
+        self.counters.since(baseline, self.memory_max_bytes)
     }
 
     /// How many processes and threads are in the group, the launcher among them.

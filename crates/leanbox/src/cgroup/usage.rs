@@ -107,16 +107,32 @@ impl Counters {
     }
 
     pub(super) fn usage(&self) -> Result<Usage> {
-        let cpu = match self.cpu_unit {
-            Version::V1 => Duration::from_nanos(value(&self.cpu, "")?),
-            Version::V2 => Duration::from_micros(value(&self.cpu, "usage_usec")?),
-        };
         Ok(Usage {
-            cpu,
+            cpu: self.cpu()?,
             memory_peak_bytes: value(&self.peak, "")?,
             oom_kills: value(&self.oom_kills, "oom_kill")?,
             own_limit_hits: value(&self.own_limit_hits, self.own_limit_key)?,
         })
+    }
+
+    /// What was used since `baseline` under a limit of `memory_max_bytes`. The counters of
+    /// killings are only read where the peak came near the limit: a kill for the group's own
+    /// limit follows a charge of at most 32 KiB (the kernel kills for no larger allocation).
+    pub(super) fn since(&self, baseline: &Baseline, memory_max_bytes: u64) -> Result<Usage> {
+        const NEAR_BYTES: u64 = 4 << 20;
+        let peak = value(&self.peak, "")?;
+        if self.peak.is_none() || peak + NEAR_BYTES >= memory_max_bytes {
+            return Ok(self.usage()?.delta(baseline));
+        }
+        let cpu = self.cpu()?.saturating_sub(baseline.0.cpu);
+        Ok(Usage { cpu, memory_peak_bytes: peak, ..Usage::default() })
+    }
+
+    fn cpu(&self) -> Result<Duration> {
+        match self.cpu_unit {
+            Version::V1 => value(&self.cpu, "").map(Duration::from_nanos),
+            Version::V2 => value(&self.cpu, "usage_usec").map(Duration::from_micros),
+        }
     }
 
     pub(super) fn processes(&self) -> Result<u64> {

@@ -1,0 +1,47 @@
+# The ways into the project. Each target says what it does; root is asked for (sudo) only
+# where packages are installed or containers run.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+LEANBOX_SOAK_STARTS ?= 100000
+LEANBOX_SOAK_KILLS ?= 200
+
+.PHONY: help demo test build install soak fresh-debian clean
+
+help:
+	@echo 'make demo          install what is missing, build, run apps/hello, measure starts'
+	@echo 'make test          everything a change must pass (.ci/run, as root)'
+	@echo 'make build         target/release/leanbox'
+	@echo 'make install       into DESTDIR/PREFIX/bin ($(DESTDIR)$(PREFIX)/bin)'
+	@echo 'make soak          a long campaign of starts and kills that must leave nothing behind'
+	@echo 'make fresh-debian  make demo in an empty Debian root'
+	@echo 'make clean         remove everything that was built here'
+
+demo:
+	@.ci/demo.sh
+
+test:
+	@.ci/run
+
+build:
+	@bash -c 'set -e; . .ci/lib.sh; install_packages gcc libc6-dev ca-certificates; \
+	    use_toolchain; cargo build --release --locked'
+
+# Installs what `make build` built, so that no compiler runs as root.
+install:
+	@test -x target/release/leanbox || { echo 'run "make build" first' >&2; exit 1; }
+	install -D -m 755 target/release/leanbox '$(DESTDIR)$(PREFIX)/bin/leanbox'
+
+# As root, since it starts containers.
+soak:
+	@bash -c '. .ci/lib.sh; use_toolchain; \
+	    LEANBOX_SOAK_STARTS=$(LEANBOX_SOAK_STARTS) LEANBOX_SOAK_KILLS=$(LEANBOX_SOAK_KILLS) \
+	    exec cargo test -p leanbox --release --locked --test soak -- --nocapture --include-ignored'
+
+fresh-debian:
+	@tests/fresh-debian.sh demo
+
+# A rootfs belongs to root.
+clean:
+	rm -rf target
+	@test ! -e .base || bash -c '. .ci/lib.sh; as_root rm -rf .base'
