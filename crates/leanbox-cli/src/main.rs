@@ -1,2 +1,51 @@
-//! The `leanbox` command.
-fn main() {}
+//! The `leanbox` command: reads its words, calls the library, says how it went.
+//!
+//! Exit codes: of `run`, see `outcome`; else 0, 1 where something could not be done, 2 where the
+//! words make no sense, 130 where Ctrl-C ended it.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod cli;
+mod doctor;
+mod gc;
+mod outcome;
+mod program;
+mod run;
+mod signals;
+mod values;
+
+use cli::Verb;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::explain_panics();
+    std::panic::catch_unwind(answer).unwrap_or(ExitCode::from(outcome::FAILED))
+}
+
+fn answer() -> ExitCode {
+    let verb = match cli::parse() {
+        Ok(verb) => verb,
+        Err(code) => return code,
+    };
+    let result = match &verb {
+        Verb::Run(args) => return run::run(args),
+        Verb::Bench(args) => bench::run(args),
+        Verb::Doctor => doctor::run(),
+        Verb::Gc => gc::run(),
+    };
+    result.unwrap_or_else(|error| {
+        tell(&format!("leanbox: {error}"));
+        ExitCode::FAILURE
+    })
+}
+
+/// A line on standard output. Whoever does not read it any more does not want it.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A line on standard error.
+pub(crate) fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

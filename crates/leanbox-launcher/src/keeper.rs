@@ -68,7 +68,10 @@ impl Keeper {
         at(9, process::prctl(pr::SET_DUMPABLE, 0, 0))?;
         let _ = process::prctl(pr::SET_NAME, c"leanbox-keeper".as_ptr() as usize, 0);
         // What the host ignored, containers must not; ended children the kernel reaps.
-        (1..=64).for_each(|signal| drop(process::set_signal(signal, false)));
+        for signal in 1..=64 {
+            // Fails for the two that cannot be ignored.
+            let _ = process::set_signal(signal, false);
+        }
         at(10, process::set_signal(process::SIGCHLD, true))?;
         let own_mounts = at(11, fd::open(c"/proc/self/ns/mnt", fd::O_RDONLY | fd::O_CLOEXEC))?;
         let page = at(12, fd::map_anonymous_shared(4096))?;

@@ -126,7 +126,8 @@ impl Making<'_> {
     }
 
     fn one(&mut self, op: &Op) -> leanbox_sys::Result<()> {
-        const KINDS: [(OpKind, fn(&mut Making<'_>, &Op) -> leanbox_sys::Result<()>); 17] = [
+        type CarryOut = fn(&mut Making<'_>, &Op) -> leanbox_sys::Result<()>;
+        const KINDS: [(OpKind, CarryOut); 17] = [
             (OpKind::AttachTree, |making, op| {
                 let tree = *making.trees.get(op.number as usize).ok_or(Errno::INVAL)?;
                 mount::attach(tree, making.text(op.text))

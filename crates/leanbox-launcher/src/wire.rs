@@ -218,7 +218,7 @@ pub enum Ask {
 }
 
 /// A request to a keeper.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub struct Request {
     /// An [`Ask`].
@@ -365,12 +365,6 @@ pub fn message_of<T: Copy + Default>(bytes: &[u8]) -> Option<T> {
     }
     // SAFETY: long enough, read unaligned; every bit pattern is a number.
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
-}
-
-impl Default for Request {
-    fn default() -> Self {
-        Self { ask: 0, slot: 0, block: 0, id_base: 0, into_group: 0, scratch: 0 }
-    }
 }
 
 /// The most durations one floor request measures.

@@ -10,11 +10,10 @@ use crate::template::Inner;
 use crate::{Error, ErrorKind, Result, Template};
 use leanbox_launcher::wire::{Ask, Kind, Report, Request, message_of};
 use leanbox_sys::process::{
-    self, CLONE_INTO_CGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS, CLONE_PIDFD,
-    CloneArgs,
+    self, CLONE_INTO_CGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS, CloneArgs,
 };
 use rustix::io::Errno;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// A template's cached namespaces, kept by a process that only sleeps, already pivoted into the
 /// root where there is one, and the group that forked children join.
@@ -55,7 +54,6 @@ impl Inside {
 #[derive(Debug)]
 pub struct ForkedChild {
     pid: i32,
-    pidfd: OwnedFd,
 }
 
 impl ForkedChild {
@@ -63,6 +61,16 @@ impl ForkedChild {
     #[must_use]
     pub fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// A pidfd of it, for event loops (pidfd_open(2)).
+    ///
+    /// # Errors
+    /// No descriptor is left, or somebody else has waited for it already.
+    pub fn pidfd(&self) -> Result<OwnedFd> {
+        let wrap = |errno| Error::syscall(format!("pidfd_open({})", self.pid), errno);
+        let pid = rustix::process::Pid::from_raw(self.pid).ok_or_else(|| wrap(Errno::SRCH))?;
+        rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(wrap)
     }
 
     /// Waits for its end (wait4(2)).
@@ -73,12 +81,6 @@ impl ForkedChild {
         process::wait(self.pid, 0)
             .map(|(_, status)| End::from_status(status))
             .map_err(|errno| Error::syscall("wait4", Errno::from_raw_os_error(errno.0)))
-    }
-}
-
-impl AsFd for ForkedChild {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
     }
 }
 
@@ -141,10 +143,7 @@ impl Template {
     #[allow(unsafe_code, reason = "a call that returns twice cannot be safe")]
     pub unsafe fn fork(&self) -> Result<Forked> {
         let holder = self.inner.holder()?;
-        let mut pidfd = -1;
         let mut args = CloneArgs {
-            flags: CLONE_PIDFD,
-            pidfd: &raw mut pidfd as u64,
             exit_signal: u64::try_from(process::SIGCHLD).unwrap_or(0),
             ..CloneArgs::default()
         };
@@ -156,9 +155,7 @@ impl Template {
         let pid = unsafe { process::fork3(&args) }
             .map_err(|errno| Error::syscall("clone3", Errno::from_raw_os_error(errno.0)))?;
         if pid > 0 {
-            // SAFETY: the kernel has just opened it for us.
-            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            return Ok(Forked::Parent(ForkedChild { pid, pidfd }));
+            return Ok(Forked::Parent(ForkedChild { pid }));
         }
         let joined = holder
             .limiting

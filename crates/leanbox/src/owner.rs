@@ -199,7 +199,7 @@ fn records(folder: &Path) -> impl Iterator<Item = PathBuf> {
 
 fn read_record(path: &Path) -> Option<Record> {
     let mut text = String::new();
-    File::from(open_record(path, false).ok()?).take(1 << 20).read_to_string(&mut text).ok()?;
+    open_record(path, false).ok()?.take(1 << 20).read_to_string(&mut text).ok()?;
     serde_json::from_str(&text).ok()
 }
 

@@ -5,7 +5,7 @@
 use crate::cgroup::Group;
 use crate::slot::{Dying, Making, Slot};
 use crate::template::Inner;
-use crate::{Error, Policy, Result, Template};
+use crate::{Policy, Result, Template};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -109,12 +109,12 @@ impl Pool {
         let again = if inner.plan.reuse {
             slot.reset(&inner.keeper, &inner.plan)
         } else {
-            Err(slot.kill())
+            Err(Box::new(slot.kill()))
         };
         let mut state = self.state();
         match again {
             Ok(slot) => state.ready.push_front(slot),
-            Err(dying) => self.doom(&mut state, dying),
+            Err(dying) => self.doom(&mut state, *dying),
         }
         drop(state);
         self.refill()
@@ -136,7 +136,7 @@ impl Pool {
     fn bury_oldest(&self, state: &mut State, timeout_ms: i64) {
         let Some(oldest) = state.dying.pop_front() else { return };
         match oldest.reap(timeout_ms) {
-            Err(alive) if timeout_ms == 0 => state.dying.push_front(alive),
+            Err(alive) if timeout_ms == 0 => state.dying.push_front(*alive),
             // Not gone in ten seconds: its group and ids are not used again by this owner.
             Err(alive) => std::mem::forget(alive),
             Ok(ground) => {
@@ -156,9 +156,9 @@ impl Pool {
 
     fn finish(&self, state: &mut State, making: Making) -> Result<Slot> {
         let inner = self.inner();
-        making.finish(&inner.keeper, &inner.plan).map_err(|(error, dying): (Error, _)| {
-            state.dying.extend(dying);
-            error
+        making.finish(&inner.keeper, &inner.plan).map_err(|unmade| {
+            state.dying.extend(unmade.left.map(|dying| *dying));
+            unmade.error
         })
     }
 
@@ -185,7 +185,7 @@ impl Drop for Shared {
         for making in state.making.drain(..) {
             match making.finish(&inner.keeper, &inner.plan) {
                 Ok(slot) => state.dying.push_back(slot.kill()),
-                Err((_, dying)) => state.dying.extend(dying),
+                Err(unmade) => state.dying.extend(unmade.left.map(|dying| *dying)),
             }
         }
         state.dying.extend(state.ready.drain(..).map(Slot::kill));

@@ -60,6 +60,13 @@ pub(crate) struct Dying {
     launcher: OwnedFd,
 }
 
+/// Why a slot was not made, and what may still be dying of it.
+#[derive(Debug)]
+pub(crate) struct Unmade {
+    pub(crate) error: Error,
+    pub(crate) left: Option<Box<Dying>>,
+}
+
 /// Where a run in a reused slot can leave something, and how it looks when nothing is left.
 #[derive(Debug)]
 struct Traces {
@@ -120,22 +127,19 @@ impl Making {
     }
 
     /// Waits until the slot is there; a failed one gives its ground back.
-    pub(crate) fn finish(
-        self,
-        keeper: &Keeper,
-        plan: &Plan,
-    ) -> Result<Slot, (Error, Option<Dying>)> {
-        let answer = keeper.answer(self.ground.number).map_err(|error| (error, None))?;
+    pub(crate) fn finish(self, keeper: &Keeper, plan: &Plan) -> Result<Slot, Unmade> {
+        let answer =
+            keeper.answer(self.ground.number).map_err(|error| Unmade { error, left: None })?;
         let Some(launcher) = answer.fd else {
             let error = step_error(plan, answer.reply.step, answer.reply.errno, false);
-            return Err((error.during("making a slot"), None));
+            return Err(Unmade { error: error.during("making a slot"), left: None });
         };
         match first_report(&self.socket, &launcher, plan) {
             Ok((container, opened)) => self.into_slot(launcher, container, opened, plan.reuse),
             Err(error) => {
                 let dying = Dying { ground: self.ground, launcher };
                 dying.kill();
-                Err((error, Some(dying)))
+                Err(Unmade { error, left: Some(Box::new(dying)) })
             }
         }
     }
@@ -146,7 +150,7 @@ impl Making {
         container: OwnedFd,
         opened: Vec<OwnedFd>,
         reuse: bool,
-    ) -> Result<Slot, (Error, Option<Dying>)> {
+    ) -> Result<Slot, Unmade> {
         let Self { ground, socket, orders } = self;
         let seen = ground.group.baseline().and_then(|baseline| {
             let traces = if reuse { Some(Traces::first_look(opened)?) } else { None };
@@ -156,7 +160,10 @@ impl Making {
             Ok((baseline, traces)) => {
                 Ok(Slot { ground, socket, orders, launcher, container, baseline, traces })
             }
-            Err(error) => Err((error, Some(Dying { ground, launcher }))),
+            Err(error) => {
+                let left = Some(Box::new(Dying { ground, launcher }));
+                Err(Unmade { error, left })
+            }
         }
     }
 }
@@ -275,10 +282,10 @@ impl Slot {
 
     /// Makes a reused slot ready again, or gives it up: an error is the end of the slot. What is
     /// dirty beyond its scratch is not cleaned but thrown away.
-    pub(crate) fn reset(mut self, keeper: &Keeper, plan: &Plan) -> Result<Self, Dying> {
+    pub(crate) fn reset(mut self, keeper: &Keeper, plan: &Plan) -> Result<Self, Box<Dying>> {
         match self.try_reset(keeper, plan) {
             Ok(true) => Ok(self),
-            _ => Err(self.kill()),
+            _ => Err(Box::new(self.kill())),
         }
     }
 
@@ -354,8 +361,8 @@ impl Dying {
     }
 
     /// The ground, once nothing lives on it; `self` again while something does.
-    pub(crate) fn reap(self, timeout_ms: i64) -> Result<Ground, Self> {
-        if has_ended(&self.launcher, timeout_ms) { Ok(self.ground) } else { Err(self) }
+    pub(crate) fn reap(self, timeout_ms: i64) -> Result<Ground, Box<Self>> {
+        if has_ended(&self.launcher, timeout_ms) { Ok(self.ground) } else { Err(Box::new(self)) }
     }
 }
 

@@ -1,12 +1,14 @@
 //! A root file system of busybox for the tests, made anew for each test binary.
 
+#![allow(clippy::unwrap_used, dead_code, reason = "tests; not every test uses all of it")]
+
 use leanbox::{Command, Outcome, Policy, Pool, Rootfs, Template};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 /// A folder that goes with the test.
-pub struct Folder(pub PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Drop for Folder {
     fn drop(&mut self) {
@@ -15,7 +17,7 @@ impl Drop for Folder {
 }
 
 /// An empty folder of that name, private to this test.
-pub fn folder(name: &str) -> Folder {
+pub(crate) fn folder(name: &str) -> Folder {
     let path = std::env::temp_dir().join(format!("leanbox-test-{}-{name}", std::process::id()));
     let _ = fs::remove_dir_all(&path);
     fs::create_dir_all(&path).unwrap();
@@ -23,7 +25,7 @@ pub fn folder(name: &str) -> Folder {
 }
 
 /// busybox, its users, an app user's home, a secret of root.
-pub fn busybox(name: &str) -> Folder {
+pub(crate) fn busybox(name: &str) -> Folder {
     let root = folder(name);
     fill(&root.0);
     root
@@ -57,17 +59,17 @@ fn fill(root: &Path) {
 }
 
 /// A template on that root.
-pub fn template(root: &Folder, policy: Policy) -> Template {
+pub(crate) fn template(root: &Folder, policy: Policy) -> Template {
     Template::builder(Rootfs::open(&root.0).unwrap()).policy(policy).build().unwrap()
 }
 
 /// The outcome of a shell script in a slot of the pool.
-pub fn sh(pool: &Pool, script: &str) -> Outcome {
+pub(crate) fn sh(pool: &Pool, script: &str) -> Outcome {
     Command::new("sh").args(["-c", script]).output(pool).unwrap()
 }
 
 /// What a shell script prints.
-pub fn says(pool: &Pool, script: &str) -> String {
+pub(crate) fn says(pool: &Pool, script: &str) -> String {
     let outcome = sh(pool, script);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_string();
     assert_eq!(text(&outcome.stderr.bytes), "", "{script}");

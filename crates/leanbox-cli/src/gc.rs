@@ -1,0 +1,20 @@
+//! `leanbox gc`: removes what killed commands left behind.
+
+use crate::say;
+use leanbox::Result;
+use std::process::ExitCode;
+
+/// Runs it.
+pub(crate) fn run() -> Result<ExitCode> {
+    say(&reclaimed(leanbox::reclaim()?));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How much it was, in words.
+pub(crate) fn reclaimed(owners: usize) -> String {
+    match owners {
+        0 => "nothing to reclaim".to_string(),
+        1 => "reclaimed the cgroups, ids and folders of 1 killed command".to_string(),
+        many => format!("reclaimed the cgroups, ids and folders of {many} killed commands"),
+    }
+}

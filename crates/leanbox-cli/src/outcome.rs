@@ -1,0 +1,186 @@
+//! How a run ended, told to whoever started it: the exit code, a line where the program could
+//! not say it itself, and JSON if asked for.
+
+use crate::run::Args;
+use crate::tell;
+use leanbox::{End, Error, ErrorKind, Outcome, Result};
+use serde::Serialize;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// leanbox itself could not do it, as with Docker.
+pub(crate) const FAILED: u8 = 125;
+const NOT_EXECUTABLE: u8 = 126;
+const NOT_FOUND: u8 = 127;
+/// Stopped by `--timeout`, as with timeout(1).
+const TIMED_OUT: u8 = 124;
+
+/// A run that did not come to its program's end.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    pub(crate) code: u8,
+}
+
+impl Failure {
+    /// The program could not be started: a shell's 126 and 127.
+    pub(crate) fn of_program(error: Error) -> Self {
+        let code = match error.kind() {
+            ErrorKind::NotFound => NOT_FOUND,
+            ErrorKind::NotExecutable => NOT_EXECUTABLE,
+            _ => FAILED,
+        };
+        Self { error, code }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, code: FAILED }
+    }
+}
+
+/// Where the JSON goes: opened before the start, so that nothing runs in vain.
+#[derive(Debug)]
+pub(crate) enum Json {
+    None,
+    StandardError,
+    File(File, PathBuf),
+}
+
+impl Json {
+    /// `None`: not asked for; an empty path: standard error.
+    pub(crate) fn open(asked: Option<&Path>) -> Result<Self> {
+        match asked {
+            None => Ok(Self::None),
+            Some(path) if path.as_os_str().is_empty() => Ok(Self::StandardError),
+            Some(path) => {
+                let file = File::create(path).map_err(|error| Error::io(path.display(), &error))?;
+                Ok(Self::File(file, path.to_path_buf()))
+            }
+        }
+    }
+
+    fn write(self, report: &Report<'_>) {
+        let Ok(line) = serde_json::to_string(report) else { return };
+        match self {
+            Self::None => {}
+            Self::StandardError => tell(&line),
+            Self::File(mut file, path) => {
+                if let Err(error) = writeln!(file, "{line}") {
+                    tell(&format!("leanbox: {}", Error::io(path.display(), &error)));
+                }
+            }
+        }
+    }
+}
+
+/// One JSON object; what is not known is null.
+#[derive(Debug, Default, Serialize)]
+struct Report<'a> {
+    /// Of this command.
+    exit_code: u8,
+    /// Of the program.
+    exited: Option<i32>,
+    signal: Option<i32>,
+    timed_out: bool,
+    oom_killed: bool,
+    cpu_us: Option<u64>,
+    memory_peak_bytes: Option<u64>,
+    start_us: Option<u64>,
+    wall_us: Option<u64>,
+    error: Option<&'a str>,
+}
+
+/// Tells how it ended, and gives the exit code.
+pub(crate) fn conclude(
+    result: Result<Outcome, Failure>,
+    args: &Args,
+    json: Json,
+) -> ExitCode {
+    let code = match result {
+        Ok(outcome) => {
+            let code = exit_code(&outcome);
+            explain(&outcome, args);
+            json.write(&report(&outcome, code));
+            code
+        }
+        Err(Failure { error, code }) => {
+            let text = error.to_string();
+            tell(&format!("leanbox: {text}"));
+            let report = Report { exit_code: code, error: Some(&text), ..Report::default() };
+            json.write(&report);
+            code
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn exit_code(outcome: &Outcome) -> u8 {
+    if outcome.timed_out { TIMED_OUT } else { u8::try_from(outcome.shell_code()).unwrap_or(FAILED) }
+}
+
+/// What a killed program cannot say itself.
+fn explain(outcome: &Outcome, args: &Args) {
+    if let (true, Some(timeout)) = (outcome.timed_out, args.timeout) {
+        tell(&format!("leanbox: timed out after {} s", timeout.as_secs_f64()));
+    } else if outcome.oom_killed {
+        let who = match outcome.end {
+            End::Signaled(9) => "killed",
+            _ => "one of its processes was killed",
+        };
+        let limit = size(args.memory);
+        tell(&format!("leanbox: out of memory: {who} at the limit of {limit}; raise --memory"));
+    }
+}
+
+fn report(outcome: &Outcome, exit_code: u8) -> Report<'static> {
+    let microseconds = |time: Duration| u64::try_from(time.as_micros()).ok();
+    let (exited, signal) = match outcome.end {
+        End::Exited(code) => (Some(code), None),
+        End::Signaled(signal) => (None, Some(signal)),
+    };
+    Report {
+        exit_code,
+        exited,
+        signal,
+        timed_out: outcome.timed_out,
+        oom_killed: outcome.oom_killed,
+        cpu_us: microseconds(outcome.cpu),
+        memory_peak_bytes: Some(outcome.memory_peak_bytes),
+        start_us: microseconds(outcome.start),
+        wall_us: microseconds(outcome.wall),
+        error: None,
+    }
+}
+
+/// A number of bytes for people: exact, in the largest unit that leaves it whole.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let whole = units.into_iter().find(|(unit, _)| bytes >= *unit && bytes % unit == 0);
+    whole.map_or_else(|| format!("{bytes} bytes"), |(unit, name)| format!("{} {name}", bytes / unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_printed_exactly() {
+        assert_eq!(size(64 << 20), "64 MiB");
+        assert_eq!(size(3 << 30), "3 GiB");
+        assert_eq!(size(1536 << 20), "1536 MiB");
+        assert_eq!(size(5000), "5000 bytes");
+    }
+
+    #[test]
+    fn programs_that_do_not_start_have_a_shells_codes() {
+        let code = |kind| Failure::of_program(Error::new(kind, "x")).code;
+        assert_eq!(code(ErrorKind::NotFound), 127);
+        assert_eq!(code(ErrorKind::NotExecutable), 126);
+        assert_eq!(code(ErrorKind::Exhausted), 125);
+    }
+}
