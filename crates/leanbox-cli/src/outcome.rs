@@ -7,7 +7,7 @@ use leanbox::{End, Error, ErrorKind, Outcome, Result};
 use serde::Serialize;
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -53,13 +53,13 @@ pub(crate) enum Json {
 
 impl Json {
     /// `None`: not asked for; an empty path: standard error.
-    pub(crate) fn open(asked: Option<&Path>) -> Result<Self> {
+    pub(crate) fn open(asked: Option<&str>) -> Result<Self> {
         match asked {
             None => Ok(Self::None),
-            Some(path) if path.as_os_str().is_empty() => Ok(Self::StandardError),
+            Some(path) if path.is_empty() => Ok(Self::StandardError),
             Some(path) => {
-                let file = File::create(path).map_err(|error| Error::io(path.display(), &error))?;
-                Ok(Self::File(file, path.to_path_buf()))
+                let file = File::create(path).map_err(|error| Error::io(path, &error))?;
+                Ok(Self::File(file, path.into()))
             }
         }
     }
@@ -96,11 +96,7 @@ struct Report<'a> {
 }
 
 /// Tells how it ended, and gives the exit code.
-pub(crate) fn conclude(
-    result: Result<Outcome, Failure>,
-    args: &Args,
-    json: Json,
-) -> ExitCode {
+pub(crate) fn conclude(result: Result<Outcome, Failure>, args: &Args, json: Json) -> ExitCode {
     let code = match result {
         Ok(outcome) => {
             let code = exit_code(&outcome);
@@ -161,7 +157,8 @@ fn report(outcome: &Outcome, exit_code: u8) -> Report<'static> {
 pub(crate) fn size(bytes: u64) -> String {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let whole = units.into_iter().find(|(unit, _)| bytes >= *unit && bytes % unit == 0);
-    whole.map_or_else(|| format!("{bytes} bytes"), |(unit, name)| format!("{} {name}", bytes / unit))
+    whole
+        .map_or_else(|| format!("{bytes} bytes"), |(unit, name)| format!("{} {name}", bytes / unit))
 }
 
 #[cfg(test)]

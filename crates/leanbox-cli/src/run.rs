@@ -13,7 +13,7 @@ use leanbox::{
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -63,10 +63,10 @@ pub(crate) struct Args {
     /// Tell the outcome as one line of JSON: last on standard error, or in FILE
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "")]
-    json: Option<PathBuf>,
+    json: Option<String>,
     /// A root file system (with a slash in it: a folder; else an image, else a folder), then the
     /// command with its arguments [default: the image's command, else the app's main file]
-    #[arg(value_name = "ROOTFS|NAME [COMMAND", required = true, trailing_var_arg = true)]
+    #[arg(value_name = "ROOTFS|NAME", required = true, trailing_var_arg = true)]
     words: Vec<String>,
 }
 
@@ -116,9 +116,8 @@ impl Args {
 
     fn template(&self) -> Result<Template> {
         let root = self.words.first().map(String::as_str).unwrap_or_default();
-        let mut builder = Template::builder(open_root(root)?)
-            .limits(self.limits())
-            .hostname(&self.hostname);
+        let mut builder =
+            Template::builder(open_root(root)?).limits(self.limits()).hostname(&self.hostname);
         if let Some(user) = &self.user {
             builder = builder.user(user);
         }

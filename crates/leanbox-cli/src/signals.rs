@@ -5,9 +5,7 @@
 //! signal that whoever started us had ignored (`nohup`, a shell's background jobs).
 
 use leanbox::{Error, Result};
-use signal_hook::consts::signal::{
-    SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
-};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 use std::os::fd::{AsFd, BorrowedFd};

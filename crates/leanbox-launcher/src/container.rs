@@ -113,6 +113,9 @@ extern "C" fn run(plan: *mut c_void) -> ! {
 fn take_identity(plan: &Plan) -> Result<(), (u32, Errno)> {
     let header = plan.header();
     let identity = |errno| (Step::IDENTITY, errno);
+    // The launcher's way to be rid of ended children; a program that inherits it through its
+    // exec would wait for its own children in vain.
+    process::set_signal(process::SIGCHLD, false).map_err(identity)?;
     process::setsid().map_err(identity)?;
     process::setgroups(plan.table(header.groups)).map_err(identity)?;
     process::setgid(header.gid).map_err(identity)?;

@@ -7,7 +7,7 @@ use crate::plan::{Plan, step_error};
 use crate::{Error, ErrorKind, Result};
 use leanbox_launcher::LAUNCHER;
 use leanbox_launcher::wire::{Ask, Reply, Request, Step, bytes_of, message_of};
-use leanbox_sys::process::{CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS};
+use leanbox_sys::process::{CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::net::{
@@ -113,7 +113,7 @@ impl Drop for Keeper {
     }
 }
 
-const KEEPER_NAMESPACES: u64 = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC;
+const KEEPER_NAMESPACES: u64 = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS;
 
 /// Starts the static program in the role `name` with `fds` from 3 on and no streams.
 pub(crate) fn spawn_role(name: &std::ffi::CStr, namespaces: u64, fds: &[&OwnedFd]) -> Result<i32> {

@@ -189,6 +189,11 @@ impl Drop for Shared {
             }
         }
         state.dying.extend(state.ready.drain(..).map(Slot::kill));
+        if Arc::strong_count(inner) == 1 {
+            // The keeper goes next, and when it has, everything in its pid namespace has.
+            inner.bury_with_keeper(state.dying.drain(..));
+            return;
+        }
         for dying in state.dying.drain(..) {
             if let Ok(ground) = dying.reap(REAP_MS) {
                 drop(inner.give_back(ground));

@@ -9,7 +9,7 @@ use crate::owner::{Block, Owner};
 use crate::plan::Plan;
 use crate::recipe::{self, Recipe};
 use crate::shifted;
-use crate::slot::Ground;
+use crate::slot::{Dying, Ground};
 use crate::{Capability, Error, ErrorKind, Limits, Result, Rootfs};
 use rustix::io::Errno;
 use std::path::PathBuf;
@@ -68,6 +68,8 @@ pub(crate) struct Inner {
     pub(crate) rootfs: Rootfs,
     limits: Limits,
     holder: OnceLock<Result<crate::fork::Holder>>,
+    /// Killed slots whose groups can be removed when the keeper has ended.
+    with_keeper: Mutex<Vec<Dying>>,
     parent: Parent,
     owner: Mutex<Owner>,
     next: AtomicU32,
@@ -166,6 +168,7 @@ impl TemplateBuilder {
             rootfs,
             limits,
             holder: OnceLock::new(),
+            with_keeper: Mutex::default(),
             parent,
             owner: Mutex::new(owner),
             next: AtomicU32::new(1),
@@ -250,6 +253,11 @@ impl Inner {
             self.owner().give_block(ground.block);
         }
         matches!(ground.group.recycle(), Ok(true)).then_some(ground.group)
+    }
+
+    /// Keeps killed slots until the keeper has ended, which is about to happen.
+    pub(crate) fn bury_with_keeper(&self, dying: impl Iterator<Item = Dying>) {
+        self.with_keeper.lock().unwrap_or_else(PoisonError::into_inner).extend(dying);
     }
 
     fn owner(&self) -> std::sync::MutexGuard<'_, Owner> {

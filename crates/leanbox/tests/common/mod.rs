@@ -75,3 +75,39 @@ pub(crate) fn says(pool: &Pool, script: &str) -> String {
     assert_eq!(text(&outcome.stderr.bytes), "", "{script}");
     text(&outcome.stdout.bytes)
 }
+
+/// busybox and the hostile program `attack` (`attack.c`), also as a set-user-id one.
+pub(crate) fn hostile(name: &str) -> Folder {
+    let root = busybox(name);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/attack.c");
+    let attack = root.0.join("bin/attack");
+    let status = std::process::Command::new("gcc")
+        .args(["-static", "-O1", "-o"])
+        .args([&attack, &source])
+        .status()
+        .expect("the tests need a C compiler: apt-get install gcc libc6-dev");
+    assert!(status.success(), "gcc: {status}; is libc6-dev there?");
+    let set_id = root.0.join("bin/attack-as-root");
+    fs::copy(&attack, &set_id).unwrap();
+    fs::set_permissions(&set_id, fs::Permissions::from_mode(0o6755)).unwrap();
+    root
+}
+
+/// What the hostile program prints.
+pub(crate) fn attack(pool: &Pool, words: &[&str]) -> String {
+    run(pool, "attack", words)
+}
+
+/// What a program prints, started without a shell between.
+pub(crate) fn run(pool: &Pool, program: &str, words: &[&str]) -> String {
+    let outcome = Command::new(program).args(words.iter().copied()).output(pool).unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_string();
+    assert_eq!(text(&outcome.stderr.bytes), "", "{program} {words:?}: {:?}", outcome.end);
+    text(&outcome.stdout.bytes)
+}
+
+/// The line of `/proc/PID/status` (or of any text of that form) that begins with `key`.
+pub(crate) fn field(status: &str, key: &str) -> String {
+    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {key} in {status}")).trim().replace('\t', " ")
+}
