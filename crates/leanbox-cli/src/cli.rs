@@ -1,6 +1,6 @@
 //! The words of the command line: which there are, and one clear line where they make no sense.
 
-use crate::{bench, outcome, run, say, tell};
+use crate::{bench, images, outcome, run, say, tell};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -21,6 +21,14 @@ struct Cli {
 pub(crate) enum Verb {
     /// Run a program in a container
     Run(Box<run::Args>),
+    /// Make an app folder an image, and export it if asked
+    Build(images::BuildArgs),
+    /// Export an image to a folder
+    Export(images::ExportArgs),
+    /// List the images of the store
+    Images(images::ImagesArgs),
+    /// Remove an image
+    Rmi(images::RmiArgs),
     /// Measure how long a start takes and how many a second are made
     Bench(bench::Args),
     /// Say what this kernel and user can do, and what is missing

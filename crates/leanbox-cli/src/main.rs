@@ -8,6 +8,7 @@ mod bench;
 mod cli;
 mod doctor;
 mod gc;
+mod images;
 mod outcome;
 mod program;
 mod run;
@@ -30,13 +31,17 @@ fn answer() -> ExitCode {
     };
     let result = match &verb {
         Verb::Run(args) => return run::run(args),
+        Verb::Build(args) => images::build(args),
+        Verb::Export(args) => images::export(args),
+        Verb::Images(args) => images::list(args),
+        Verb::Rmi(args) => images::remove(args),
         Verb::Bench(args) => bench::run(args),
         Verb::Doctor => doctor::run(),
         Verb::Gc => gc::run(),
     };
     result.unwrap_or_else(|error| {
         tell(&format!("leanbox: {error}"));
-        ExitCode::FAILURE
+        images::interrupted().unwrap_or(ExitCode::FAILURE)
     })
 }
 

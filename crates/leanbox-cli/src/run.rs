@@ -162,7 +162,12 @@ fn open_root(word: &str) -> Result<Rootfs> {
     if word.contains('/') {
         return Rootfs::open(word);
     }
-    Rootfs::open(Path::new(word))
+    let store = leanbox_image::Store::open_default()?;
+    match leanbox_image::rootfs(&store, word) {
+        Ok(folder) => Rootfs::open(folder),
+        Err(_) if Path::new(word).exists() => Rootfs::open(word),
+        Err(error) => Err(error),
+    }
 }
 
 /// Hands signals on until the program has ended or its time is up.

@@ -73,6 +73,7 @@ impl Keeper {
             let _ = process::set_signal(signal, false);
         }
         at(10, process::set_signal(process::SIGCHLD, true))?;
+        pass_on_no_protection();
         let own_mounts = at(11, fd::open(c"/proc/self/ns/mnt", fd::O_RDONLY | fd::O_CLOEXEC))?;
         let page = at(12, fd::map_anonymous_shared(4096))?;
         // SAFETY: a fresh page of zeroes that is never unmapped.
@@ -400,6 +401,20 @@ fn attach_devices() -> Outcome<()> {
     at(7, mount::attach(dev, c"dev"))?;
     fd::close(dev);
     Ok(())
+}
+
+/// A host that the OOM killer spares (proc_pid_oom_score_adj(5)) must not make its containers
+/// so: nothing could end them at their memory limit.
+fn pass_on_no_protection() {
+    let Ok(score) = fd::open(c"/proc/self/oom_score_adj", fd::O_RDWR | fd::O_CLOEXEC) else {
+        return;
+    };
+    let mut text = [0; 8];
+    if fd::pread(score, &mut text, 0).is_ok() && text[0] == b'-' {
+        // Raising it is allowed to everybody.
+        let _ = fd::write(score, b"0");
+    }
+    fd::close(score);
 }
 
 fn make_mount_point(path: &CStr, file: bool) -> leanbox_sys::Result<()> {

@@ -22,7 +22,6 @@ const FILES: &[u32] = &[
     __NR_fallocate,
     __NR_fanotify_mark,
     __NR_fchdir,
-    __NR_fcntl,
     __NR_flock,
     __NR_fstat,
     __NR_fstatfs,

@@ -125,6 +125,17 @@ pub(super) const CHECKED: &[Check] = &[
         errno: EPERM,
         lifted_by: None,
     },
+    // F_SETLEASE and F_SETDELEG: root inside owns the files of its root file system, which other
+    // slots and the host read too. Whoever opens a leased file waits until the holder gives it
+    // back, up to 45 s each time (fcntl(2), `lease-break-time`). Docker allows it, for its
+    // containers have no inode in common.
+    Check {
+        calls: &[__NR_fcntl],
+        argument: 1,
+        test: Test::NotAmong(&[1024, 1040]),
+        errno: EPERM,
+        lifted_by: None,
+    },
 ];
 
 /// Calls that one capability opens. Without it the kernel would refuse most of them too; the

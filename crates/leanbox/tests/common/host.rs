@@ -1,5 +1,8 @@
 //! What the host sees of slots and their processes, for tests that look from outside.
 
+#![allow(dead_code, reason = "not every test uses all of it")]
+
+use crate::common::field;
 use leanbox::Container;
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +20,7 @@ pub(crate) fn pid_of(container: &Container) -> i32 {
 
 fn pid_of_pidfd(pidfd: BorrowedFd<'_>) -> i32 {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
-    super::field(&info, "Pid").parse().unwrap()
+    field(&info, "Pid").parse().unwrap()
 }
 
 /// `/proc/PID/status`.
@@ -26,7 +29,7 @@ pub(crate) fn status(pid: i32) -> String {
 }
 
 pub(crate) fn parent_of(pid: i32) -> i32 {
-    super::field(&status(pid), "PPid").parse().unwrap()
+    field(&status(pid), "PPid").parse().unwrap()
 }
 
 /// All processes of the machine.

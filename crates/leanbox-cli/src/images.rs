@@ -1,0 +1,154 @@
+//! `leanbox build`, `export`, `images` and `rmi`: images and the folders they become.
+
+use crate::{say, tell};
+use leanbox::{Error, Result};
+use leanbox_image::{BuildOptions, ExportOptions, INTERRUPTED, Store};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Exit code after Ctrl-C, as a shell has it.
+const INTERRUPT: u8 = 130;
+
+/// Arguments of `leanbox build`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BuildArgs {
+    /// The app folder
+    #[arg(value_name = "APP")]
+    folder: Option<PathBuf>,
+    /// The app folder, as the original had it
+    #[arg(long, value_name = "APP", conflicts_with = "folder")]
+    app: Option<PathBuf>,
+    /// The image's name
+    #[arg(long, value_name = "NAME", required_unless_present = "show_default_dockerfile")]
+    name: Option<String>,
+    /// Export the image to this folder, which must be empty or new
+    #[arg(long, value_name = "DIR")]
+    export: Option<PathBuf>,
+    /// Build nothing, only export the image NAME to this folder
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["folder", "app", "export"])]
+    only_export: Option<PathBuf>,
+    /// Keep set-user-id and set-group-id bits in the export
+    #[arg(long)]
+    keep_setid: bool,
+    /// Print the Dockerfile that is used for an app without one
+    #[arg(long)]
+    show_default_dockerfile: bool,
+}
+
+/// Arguments of `leanbox export`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    /// The image
+    name: String,
+    /// The folder, which must be empty or new; the image's configuration becomes DIR.json
+    dir: PathBuf,
+    /// Keep set-user-id and set-group-id bits
+    #[arg(long)]
+    keep_setid: bool,
+}
+
+/// Arguments of `leanbox images`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImagesArgs {
+    /// Print one JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `leanbox rmi`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RmiArgs {
+    /// The image
+    name: String,
+}
+
+/// Builds, and exports if asked.
+pub(crate) fn build(args: &BuildArgs) -> Result<ExitCode> {
+    let app = args.folder.as_ref().or(args.app.as_ref());
+    if args.show_default_dockerfile {
+        say(leanbox_image::default_dockerfile(app.map(PathBuf::as_path)).trim_end());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let name = args.name.as_deref().unwrap_or_default();
+    heed_interrupts()?;
+    let store = Store::open_default()?;
+    let options = ExportOptions { keep_setid: args.keep_setid };
+    if let Some(dir) = &args.only_export {
+        leanbox_image::export(&store, name, dir, options)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let app = app.ok_or_else(|| Error::invalid("no app folder given; see leanbox build --help"))?;
+    if let Some(dir) = &args.export {
+        refuse_full(dir)?;
+    }
+    let build = BuildOptions { app: app.clone(), name: name.to_string() };
+    let image = leanbox_image::build(&store, &build, &mut |line| tell(line))?;
+    tell(&format!(
+        "image {} has {} layers, {} MB",
+        image.name,
+        image.layers.len(),
+        image.size / 1_000_000
+    ));
+    if let Some(dir) = &args.export {
+        leanbox_image::export(&store, name, dir, options)?;
+        tell(&format!("exported to {}", dir.display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Better said before a long build than after it.
+fn refuse_full(dir: &std::path::Path) -> Result<()> {
+    if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Error::invalid(format!("{}: not empty", dir.display()))
+            .remedy("name an empty or a new folder"));
+    }
+    Ok(())
+}
+
+/// Exports.
+pub(crate) fn export(args: &ExportArgs) -> Result<ExitCode> {
+    heed_interrupts()?;
+    let options = ExportOptions { keep_setid: args.keep_setid };
+    leanbox_image::export(&Store::open_default()?, &args.name, &args.dir, options)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lists.
+pub(crate) fn list(args: &ImagesArgs) -> Result<ExitCode> {
+    let images = Store::open_default()?.images()?;
+    if args.json {
+        let text = serde_json::to_string(&images)
+            .map_err(|error| Error::invalid(format!("images: {error}")))?;
+        say(&text);
+        return Ok(ExitCode::SUCCESS);
+    }
+    say(&format!("{:<24} {:<14} {:>6} {:>9}", "NAME", "DIGEST", "LAYERS", "SIZE"));
+    for image in images {
+        let digest = image.manifest.get(..12).unwrap_or_default();
+        let size = format!("{} MB", image.size / 1_000_000);
+        say(&format!("{:<24} {digest:<14} {:>6} {size:>9}", image.name, image.layers.len()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Removes.
+pub(crate) fn remove(args: &RmiArgs) -> Result<ExitCode> {
+    Store::open_default()?.remove(&args.name)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// From now on Ctrl-C ends a build at its next look instead of at once.
+fn heed_interrupts() -> Result<()> {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&INTERRUPTED))
+            .map_err(|error| Error::io("sigaction", &error))?;
+    }
+    Ok(())
+}
+
+/// The exit code where a signal ended it.
+pub(crate) fn interrupted() -> Option<ExitCode> {
+    INTERRUPTED.load(Ordering::Relaxed).then(|| ExitCode::from(INTERRUPT))
+}
