@@ -119,10 +119,12 @@ fn tidy_python(diff: &Path) -> Result<()> {
     script(&diff.join("usr/sbin/policy-rc.d"), "#!/bin/sh\nexit 101\n")?;
     let link = diff.join("usr/local/bin/python");
     symlink("/usr/bin/python3", &link).map_err(at(&link))?;
-    let pip = "#!/bin/sh\nexec python3 /usr/share/python-wheels/pip-*.whl/pip --disable-pip-version-check \"$@\"\n";
-    let pip = pip.replace("python3 ", "env PIP_ROOT_USER_ACTION=ignore python3 ");
+    // A wheel is an archive that Python runs a program out of; the shell finds its version.
+    let pip = "#!/bin/sh\nset -e\nfor wheel in /usr/share/python-wheels/pip-*.whl; do\n    \
+               exec env PIP_ROOT_USER_ACTION=ignore python3 \"$wheel/pip\" \
+               --disable-pip-version-check \"$@\"\ndone\n";
     for name in ["pip", "pip3"] {
-        script(&diff.join("usr/local/bin").join(name), &pip)?;
+        script(&diff.join("usr/local/bin").join(name), pip)?;
     }
     // apt drops to another user for downloads, which a slot's one user namespace allows.
     for cache in ["var/cache/apt/archives", "var/lib/apt/lists"] {

@@ -83,7 +83,8 @@ struct Pristine {
     mode: u32,
     owner: (u32, u32),
     links: u64,
-    modified: (i64, u64),
+    /// Of the status, which nobody can set: with it every change to the folder itself shows.
+    changed: (i64, u64),
     attributes: usize,
 }
 
@@ -168,19 +169,28 @@ impl Making {
     }
 }
 
-/// The launcher's first report: nothing hostile has run yet, so its descriptors can be trusted.
+/// The launcher's first report: nothing hostile has run yet, so it may take its time.
 fn first_report(
     socket: &OwnedFd,
     launcher: &OwnedFd,
     plan: &Plan,
 ) -> Result<(OwnedFd, Vec<OwnedFd>)> {
-    let mut bytes = [0; size_of::<Report>()];
-    let (length, mut fds) = loop {
-        match receive_with_fds(socket, &mut bytes) {
-            Err(Errno::AGAIN) if !has_ended(launcher, 0) => {}
-            other => break other.map_err(|errno| Error::syscall("recvmsg(launcher)", errno))?,
+    loop {
+        match one_report(socket, plan) {
+            Err(error)
+                if error.errno() == Some(Errno::AGAIN.raw_os_error())
+                    && !has_ended(launcher, 0) => {}
+            other => return other,
         }
-    };
+    }
+}
+
+/// What a launcher that has parked a container says, if it says so in time: the container's
+/// pidfd, and what was opened for the host.
+fn one_report(socket: &OwnedFd, plan: &Plan) -> Result<(OwnedFd, Vec<OwnedFd>)> {
+    let mut bytes = [0; size_of::<Report>()];
+    let (length, mut fds) = receive_with_fds(socket, &mut bytes)
+        .map_err(|errno| Error::syscall("recvmsg(launcher)", errno))?;
     let gone = || Error::new(ErrorKind::Gone, "the launcher died while its slot was made");
     let report = message_of::<Report>(&bytes[..length])
         .ok_or_else(|| gone().remedy("is the memory limit too small?"))?;
@@ -312,7 +322,8 @@ impl Slot {
         let Some(orders) = &self.orders else { return Ok(false) };
         send_with_fds(orders, bytes_of(&park), &[])
             .map_err(|errno| Error::syscall("sendmsg(launcher)", errno))?;
-        let (container, _) = first_report(&self.socket, &self.launcher, plan)?;
+        // One look: whoever ran here may have silenced it.
+        let (container, _) = one_report(&self.socket, plan)?;
         self.container = container;
         Ok(true)
     }
@@ -419,7 +430,7 @@ impl Pristine {
             mode: stat.st_mode,
             owner: (stat.st_uid, stat.st_gid),
             links: stat.st_nlink,
-            modified: (stat.st_mtime, stat.st_mtime_nsec),
+            changed: (stat.st_ctime, stat.st_ctime_nsec),
             attributes,
         })
     }
