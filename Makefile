@@ -25,7 +25,7 @@ test:
 
 build:
 	@bash -c 'set -e; . .ci/lib.sh; install_packages gcc libc6-dev ca-certificates; \
-	    use_toolchain; cargo build --release --locked'
+	    use_toolchain; build_leanbox'
 
 # Installs what `make build` built, so that no compiler runs as root.
 install:

@@ -10,7 +10,7 @@ install_packages gcc libc6-dev ca-certificates mmdebstrap busybox-static python3
 use_toolchain
 
 say "building leanbox with $(cargo --version)"
-cargo build --release --locked
+build_leanbox
 leanbox=target/release/leanbox
 
 say "preparing apps/hello: an image, then a rootfs in .base/hello/rootfs"

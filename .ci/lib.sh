@@ -79,6 +79,17 @@ use_toolchain() {
     export PATH="/usr/bin:$PATH"
 }
 
+# Builds target/release/leanbox as one static program: it starts faster, since nothing is linked
+# at its start, and a fork of it copies less (measured by `bench start --mode fork`).
+build_leanbox() {
+    local target
+    target="$(rustc -vV | sed -n 's/^host: //p')"
+    RUSTFLAGS="${RUSTFLAGS-} -C target-feature=+crt-static" \
+        cargo build --release --locked --target "$target" -p leanbox-cli
+    mkdir -p target/release
+    install -m 755 "target/$target/release/leanbox" target/release/leanbox
+}
+
 # Debian 12 has a current Rust under names of its own; from Debian 13 on the usual ones do.
 install_debian_toolchain() {
     command -v apt-get >/dev/null || die "install Rust $rust_minimum or newer (cargo and rustc)"

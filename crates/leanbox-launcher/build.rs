@@ -51,7 +51,9 @@ fn static_program(source: &Path, output: &Path) -> Command {
     compile
         .args(["--crate-type=bin", "-Crelocation-model=static", "-Cstrip=symbols"])
         .args(["-Clink-arg=-nostartfiles", "-Clink-arg=-nostdlib", "-Clink-arg=-static"])
-        .args(["-Clink-arg=-Wl,--build-id=none,-z,noseparate-code,-z,norelro,-z,max-page-size=4096"])
+        .args([
+            "-Clink-arg=-Wl,--build-id=none,-z,noseparate-code,-z,norelro,-z,max-page-size=4096",
+        ])
         .arg("-Clink-arg=-Wl,--gc-sections,--no-eh-frame-hdr");
     let linker =
         format!("CARGO_TARGET_{}_LINKER", variable("TARGET").to_uppercase().replace('-', "_"));

@@ -29,7 +29,7 @@ impl Census {
             descriptors: fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
             mounts: mountinfo.lines().count(),
             children: children(),
-            records: named(Path::new("/run/leanbox"), &own, 1),
+            records: named(&leanbox::state_folder(), &own, 1),
             groups,
         }
     }

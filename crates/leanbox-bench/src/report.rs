@@ -51,7 +51,8 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pinned = self.pinned_cpu.map_or("not pinned".into(), |cpu| format!("pinned to CPU {cpu}"));
+        let pinned =
+            self.pinned_cpu.map_or("not pinned".into(), |cpu| format!("pinned to CPU {cpu}"));
         writeln!(out, "mode {}, policy {}, {pinned}", self.mode, self.policy)?;
         let (p50, p99, max) = (self.p50_us, self.p99_us, self.max_us);
         row(out, "start to outcome, from a full reserve", p50, p99, max)?;
@@ -79,7 +80,11 @@ impl fmt::Display for Report {
         )?;
         let (starts, counted) = (self.starts, self.kernel_processes);
         writeln!(out, "{starts} starts claimed, {counted} processes counted by the kernel")?;
-        write!(out, "leaked: {}", if self.leaked == 0 { "nothing".into() } else { self.leaked.to_string() })
+        write!(
+            out,
+            "leaked: {}",
+            if self.leaked == 0 { "nothing".into() } else { self.leaked.to_string() }
+        )
     }
 }
 

@@ -56,7 +56,7 @@ impl Json {
     pub(crate) fn open(asked: Option<&str>) -> Result<Self> {
         match asked {
             None => Ok(Self::None),
-            Some(path) if path.is_empty() => Ok(Self::StandardError),
+            Some("") => Ok(Self::StandardError),
             Some(path) => {
                 let file = File::create(path).map_err(|error| Error::io(path, &error))?;
                 Ok(Self::File(file, path.into()))

@@ -108,7 +108,7 @@ impl<'a> Place<'a> {
     fn python_file(&self, word: &str, files: &Files<'_>) -> Option<String> {
         let is_program = || {
             if word.contains('/') {
-                (files.is_program)(&self.from_workdir(word))
+                (files.is_program)(&self.below_workdir(word))
             } else {
                 self.in_path(word, files)
             }
@@ -117,7 +117,7 @@ impl<'a> Place<'a> {
             return None;
         }
         let at_root = format!("/{word}");
-        if (files.is_file)(&self.from_workdir(word)) {
+        if (files.is_file)(&self.below_workdir(word)) {
             Some(word.to_string())
         } else if (files.is_file)(&at_root) {
             Some(at_root)
@@ -132,10 +132,10 @@ impl<'a> Place<'a> {
 
     fn in_path(&self, name: &str, files: &Files<'_>) -> bool {
         let mut folders = self.path.split(':');
-        folders.any(|folder| (files.is_program)(&self.from_workdir(&format!("{folder}/{name}"))))
+        folders.any(|folder| (files.is_program)(&self.below_workdir(&format!("{folder}/{name}"))))
     }
 
-    fn from_workdir(&self, path: &str) -> String {
+    fn below_workdir(&self, path: &str) -> String {
         if path.starts_with('/') { path.to_string() } else { format!("{}/{path}", self.workdir) }
     }
 }

@@ -108,6 +108,8 @@ impl Args {
         let template = self.template()?;
         let mut command = self.command(template.rootfs()).map_err(Failure::of_program)?;
         let pool = Pool::new(&template, 0)?;
+        // The pool is its last user: keeper and slot end together, which waits once, not twice.
+        drop(template);
         let container = command.spawn(&pool).map_err(Failure::of_program)?;
         let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
         await_end(&container, &mut signals, deadline)?;

@@ -11,9 +11,9 @@ pub(crate) fn expand(text: &str, env: &[(String, String)]) -> String {
         rest = if let Some(kept) = tail.strip_prefix("\\$") {
             out.push('$');
             kept
-        } else if tail.starts_with('\\') {
+        } else if let Some(after) = tail.strip_prefix('\\') {
             out.push('\\');
-            &tail[1..]
+            after
         } else {
             variable(&tail[1..], env, &mut out)
         };

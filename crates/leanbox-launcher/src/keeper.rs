@@ -61,6 +61,7 @@ impl Keeper {
     fn set_up() -> Outcome<Self> {
         let plan = map_plan()?;
         enter_minimal_mounts()?;
+        at(9, launcher::null_streams())?;
         let _ = process::sethostname(plan.text(plan.header().hostname));
         let _ = process::setsid();
         process::umask(0o022);
@@ -75,7 +76,7 @@ impl Keeper {
         at(10, process::set_signal(process::SIGCHLD, true))?;
         pass_on_no_protection();
         let own_mounts = at(11, fd::open(c"/proc/self/ns/mnt", fd::O_RDONLY | fd::O_CLOEXEC))?;
-        let page = at(12, fd::map_anonymous_shared(4096))?;
+        let page = at(12, fd::map_anonymous(4096, true))?;
         // SAFETY: a fresh page of zeroes that is never unmapped.
         let mapped = unsafe { &*page.cast::<AtomicU32>() };
         let mut keeper =
@@ -260,7 +261,7 @@ impl Keeper {
 impl Blocks {
     fn new() -> Outcome<Self> {
         let bytes = size_of::<[(u32, Fd); BLOCKS_MAX]>();
-        let page = at(15, fd::map_anonymous_shared(bytes))?;
+        let page = at(15, fd::map_anonymous(bytes, false))?;
         // SAFETY: a fresh zeroed mapping of the right size, never unmapped, used only here.
         Ok(Self { known: unsafe { &mut *page.cast() } })
     }

@@ -41,6 +41,9 @@ pub(crate) fn main(
     if let Err((step, errno)) = making.carry_out(ops) {
         fail(step, errno);
     }
+    // The one page that keeper and launchers write in common: no container's launcher keeps it.
+    // SAFETY: it was read for the last time when the ids were awaited.
+    unsafe { fd::unmap(turn.0.as_ptr().cast(), 4096) };
     serve(plan, &making.for_host[..making.opened])
 }
 
@@ -291,7 +294,7 @@ fn await_death() -> ! {
 }
 
 /// Standard streams of the slot's own `/dev/null`, for containers that are given none.
-fn null_streams() -> leanbox_sys::Result<()> {
+pub(crate) fn null_streams() -> leanbox_sys::Result<()> {
     let null = fd::open(c"/dev/null", fd::O_RDWR | fd::O_CLOEXEC)?;
     (0..3).try_for_each(|stream| fd::dup_to(null, stream, false))?;
     fd::close(null);

@@ -133,10 +133,12 @@ pub fn map_shared(fd: Fd, length: usize, writable: bool) -> Result<*mut u8> {
     unsafe { call(nr::MMAP, [0, length, protection, shared, int(fd), 0]) }.map(|at| at as *mut u8)
 }
 
-/// Maps `length` bytes of anonymous memory that forked children share (mmap(2)).
-pub fn map_anonymous_shared(length: usize) -> Result<*mut u8> {
-    // SAFETY: as above; MAP_SHARED | MAP_ANONYMOUS is 0x21 on both machines.
-    unsafe { call(nr::MMAP, [0, length, 3, 0x21, int(-1), 0]) }.map(|at| at as *mut u8)
+/// Maps `length` bytes of anonymous memory (mmap(2)), which forked children share if so asked.
+pub fn map_anonymous(length: usize, shared: bool) -> Result<*mut u8> {
+    // MAP_ANONYMOUS with MAP_SHARED or MAP_PRIVATE, the same on both machines.
+    let flags = if shared { 0x21 } else { 0x22 };
+    // SAFETY: as above.
+    unsafe { call(nr::MMAP, [0, length, 3, flags, int(-1), 0]) }.map(|at| at as *mut u8)
 }
 
 /// Maps `length` bytes of `fd` privately and writable (mmap(2)).

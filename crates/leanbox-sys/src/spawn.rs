@@ -23,7 +23,7 @@ struct Plan<'a> {
 /// # Errors
 /// clone3(2), dup3(2) or execveat(2) failed.
 pub fn spawn(program: Fd, name: &CStr, namespaces: u64, fds: &[Fd]) -> Result<(i32, Fd)> {
-    let stack = fd::map_anonymous_shared(STACK_SIZE)?;
+    let stack = fd::map_anonymous(STACK_SIZE, false)?;
     let mut pidfd: Fd = -1;
     let args = CloneArgs {
         flags: namespaces | CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,

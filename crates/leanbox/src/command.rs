@@ -172,11 +172,11 @@ impl Command {
     ) -> Result<Container> {
         let began = Instant::now();
         self.lay_out(pool)?;
-        let slot = pool.take()?;
         let Some(message) = &self.message else {
             return Err(Error::invalid("no start was laid out"));
         };
         let (bytes, fds) = self.complete(message, &streams, tell)?;
+        let slot = pool.take()?;
         let sent = slot.start(bytes.as_deref().unwrap_or(&message.bytes), &fds);
         if let Err(error) = sent {
             pool.discard(slot);

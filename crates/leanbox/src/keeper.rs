@@ -106,9 +106,12 @@ impl Keeper {
 }
 
 impl Drop for Keeper {
-    /// Closing the socket ends the keeper; it ends when all its slots have.
+    /// The end of the socket ends the keeper; it ends when all its slots have. Shut down, not
+    /// only closed: processes that were forked from this one may have it open too.
     fn drop(&mut self) {
-        self.control = None;
+        if let Some(control) = self.control.take() {
+            let _ = rustix::net::shutdown(control, rustix::net::Shutdown::Both);
+        }
         let _ = leanbox_sys::process::wait(self.pid, leanbox_sys::process::WALL);
     }
 }
@@ -137,8 +140,19 @@ fn program() -> Result<BorrowedFd<'static>> {
     if let Some(program) = PROGRAM.get() {
         return Ok(program.as_fd());
     }
-    let opened = sealed_memory("leanbox", LAUNCHER).or_else(|_| program_file())?;
+    let opened = program_memory().or_else(|_| program_file())?;
     Ok(PROGRAM.get_or_init(|| opened).as_fd())
+}
+
+/// Executable memory has to be asked for where `vm.memfd_noexec` is set (Linux 6.3); older
+/// kernels do not know the flag.
+fn program_memory() -> Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let memory = match rustix::fs::memfd_create("leanbox", flags | MemfdFlags::EXEC) {
+        Err(Errno::INVAL) => rustix::fs::memfd_create("leanbox", flags),
+        other => other,
+    };
+    seal(memory.map_err(|errno| Error::syscall("memfd_create(\"leanbox\")", errno))?, LAUNCHER)
 }
 
 fn program_file() -> Result<OwnedFd> {
@@ -157,14 +171,19 @@ fn program_file() -> Result<OwnedFd> {
 
 /// Memory that nobody can change any more (memfd_create(2), sealed).
 pub(crate) fn sealed_memory(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
-    let wrap = |errno| Error::syscall(format!("memfd_create({name:?})"), errno);
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let memory = rustix::fs::memfd_create(name, flags).map_err(wrap)?;
+    let memory = rustix::fs::memfd_create(name, flags)
+        .map_err(|errno| Error::syscall(format!("memfd_create({name:?})"), errno))?;
+    seal(memory, bytes)
+}
+
+fn seal(memory: OwnedFd, bytes: &[u8]) -> Result<OwnedFd> {
     let mut file = std::fs::File::from(memory);
-    file.write_all(bytes).map_err(|error| Error::io(name, &error))?;
+    file.write_all(bytes).map_err(|error| Error::io("memfd", &error))?;
     let memory = OwnedFd::from(file);
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    rustix::fs::fcntl_add_seals(&memory, seals).map_err(wrap)?;
+    rustix::fs::fcntl_add_seals(&memory, seals)
+        .map_err(|errno| Error::syscall("fcntl(memfd, F_ADD_SEALS)", errno))?;
     Ok(memory)
 }
 

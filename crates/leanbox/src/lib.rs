@@ -47,7 +47,7 @@ pub use fork::{Forked, ForkedChild, Inside};
 pub use image_config::ImageConfig;
 pub use limits::{Limits, parse_bytes, parse_cpus};
 pub use outcome::{Captured, End, Outcome};
-pub use owner::reclaim;
+pub use owner::{reclaim, state_folder};
 pub use pool::Pool;
 pub use rootfs::Rootfs;
 pub use stdio::Stdio;

@@ -54,7 +54,8 @@ impl Block {
 
 /// The state folder: `/run/leanbox`, or below `XDG_RUNTIME_DIR` without root;
 /// `LEANBOX_STATE` names another.
-pub(crate) fn state_folder() -> PathBuf {
+#[must_use]
+pub fn state_folder() -> PathBuf {
     if let Some(named) = std::env::var_os("LEANBOX_STATE") {
         return PathBuf::from(named);
     }

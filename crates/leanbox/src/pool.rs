@@ -151,13 +151,20 @@ impl Pool {
     fn ask(&self, state: &mut State) -> Result<Making> {
         self.bury_oldest(state, 0);
         let ground = self.inner().ground(state.groups.pop())?;
-        Making::ask(&self.inner().keeper, &self.inner().plan, ground)
+        let inner = self.inner();
+        Making::ask(&inner.keeper, &inner.plan, ground).map_err(|unasked| {
+            let (error, ground) = *unasked;
+            state.groups.extend(inner.give_back(ground));
+            error
+        })
     }
 
     fn finish(&self, state: &mut State, making: Making) -> Result<Slot> {
         let inner = self.inner();
         making.finish(&inner.keeper, &inner.plan).map_err(|unmade| {
             state.dying.extend(unmade.left.map(|dying| *dying));
+            let freed = unmade.free.and_then(|ground| inner.give_back(*ground));
+            state.groups.extend(freed);
             unmade.error
         })
     }

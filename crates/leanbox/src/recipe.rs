@@ -171,9 +171,8 @@ fn slot_operations(recipe: &Recipe, held: u64) -> Result<Vec<Operation>> {
     ops.push(Operation::plain(OpKind::AwaitIds));
     ops.extend(root_operations(recipe));
     ops.extend(proc_operations());
-    if recipe.tmp {
-        ops.extend(scratch_operations(recipe.limits.tmp_max_bytes));
-    }
+    let [tmp, shm] = scratch_operations(recipe.limits.tmp_max_bytes);
+    ops.extend(recipe.tmp.then_some(tmp).into_iter().chain([shm]));
     ops.extend(bind_operations(recipe)?);
     ops.extend(limit_operations(recipe.policy));
     ops.push(Operation::number(OpKind::DropBounding, held));

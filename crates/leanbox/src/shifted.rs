@@ -6,10 +6,14 @@ use crate::owner::{Block, Owner, state_folder};
 use crate::recipe::{Recipe, bind_trees};
 use crate::rootfs::{Kind, detached};
 use crate::{Error, ErrorKind, Result};
+use leanbox_launcher::wire::IDS_PER_SLOT;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+
+/// The overflow id (proc(5), `/proc/sys/kernel/overflowuid`).
+const NOBODY: u32 = 65_534;
 
 /// The trees of [`crate::recipe::trees`], on a shifted copy.
 pub(crate) fn trees(recipe: &Recipe, owner: &mut Owner, block: Block) -> Result<Vec<OwnedFd>> {
@@ -51,7 +55,9 @@ fn shift(path: &Path, first: u32) -> Result<()> {
     let meta = std::fs::symlink_metadata(path).map_err(wrap)?;
     // A hard link was shifted with its first name.
     if meta.uid() < first {
-        let (uid, gid) = (Uid::from_raw(first + meta.uid()), Gid::from_raw(first + meta.gid()));
+        // An id that the slot does not have becomes its nobody, never another slot's.
+        let inside = |id: u32| first + if id < IDS_PER_SLOT { id } else { NOBODY };
+        let (uid, gid) = (Uid::from_raw(inside(meta.uid())), Gid::from_raw(inside(meta.gid())));
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         rustix::fs::chownat(rustix::fs::CWD, path, Some(uid), Some(gid), flags)
             .map_err(|errno| Error::syscall(format!("chown({path:?})"), errno))?;

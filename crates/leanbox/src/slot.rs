@@ -65,6 +65,8 @@ pub(crate) struct Dying {
 pub(crate) struct Unmade {
     pub(crate) error: Error,
     pub(crate) left: Option<Box<Dying>>,
+    /// What nothing lives on.
+    pub(crate) free: Option<Box<Ground>>,
 }
 
 /// Where a run in a reused slot can leave something, and how it looks when nothing is left.
@@ -100,7 +102,22 @@ pub(crate) enum Told {
 
 impl Making {
     /// Asks for a slot; the keeper works while the host goes on.
-    pub(crate) fn ask(keeper: &Keeper, plan: &Plan, ground: Ground) -> Result<Self> {
+    pub(crate) fn ask(
+        keeper: &Keeper,
+        plan: &Plan,
+        ground: Ground,
+    ) -> Result<Self, Box<(Error, Ground)>> {
+        match Self::request(keeper, plan, &ground) {
+            Ok((socket, orders)) => Ok(Self { ground, socket, orders }),
+            Err(error) => Err(Box::new((error, ground))),
+        }
+    }
+
+    fn request(
+        keeper: &Keeper,
+        plan: &Plan,
+        ground: &Ground,
+    ) -> Result<(OwnedFd, Option<OwnedFd>)> {
         let (socket, theirs) = packet_pair()?;
         rustix::net::sockopt::set_socket_timeout(
             &socket,
@@ -124,23 +141,27 @@ impl Making {
         };
         keeper.send(request, &fds)?;
         drop(fds);
-        Ok(Self { ground, socket, orders: orders.map(|(ours, _)| ours) })
+        Ok((socket, orders.map(|(ours, _)| ours)))
     }
 
     /// Waits until the slot is there; a failed one gives its ground back.
     pub(crate) fn finish(self, keeper: &Keeper, plan: &Plan) -> Result<Slot, Unmade> {
-        let answer =
-            keeper.answer(self.ground.number).map_err(|error| Unmade { error, left: None })?;
+        let answer = keeper.answer(self.ground.number).map_err(|error| Unmade {
+            error,
+            left: None,
+            free: None,
+        })?;
         let Some(launcher) = answer.fd else {
             let error = step_error(plan, answer.reply.step, answer.reply.errno, false);
-            return Err(Unmade { error: error.during("making a slot"), left: None });
+            let free = Some(Box::new(self.ground));
+            return Err(Unmade { error: error.during("making a slot"), left: None, free });
         };
         match first_report(&self.socket, &launcher, plan) {
             Ok((container, opened)) => self.into_slot(launcher, container, opened, plan.reuse),
             Err(error) => {
                 let dying = Dying { ground: self.ground, launcher };
                 dying.kill();
-                Err(Unmade { error, left: Some(Box::new(dying)) })
+                Err(Unmade { error, left: Some(Box::new(dying)), free: None })
             }
         }
     }
@@ -163,7 +184,7 @@ impl Making {
             }
             Err(error) => {
                 let left = Some(Box::new(Dying { ground, launcher }));
-                Err(Unmade { error, left })
+                Err(Unmade { error, left, free: None })
             }
         }
     }

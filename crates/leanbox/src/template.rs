@@ -120,8 +120,8 @@ impl TemplateBuilder {
         self
     }
 
-    /// Whether `/tmp` and `/dev/shm` are tmpfs of their own. The default; a writable root can do
-    /// without.
+    /// Whether `/tmp` is a tmpfs of its own. The default; a writable root can do without.
+    /// `/dev/shm` always is.
     #[must_use]
     pub fn tmp(mut self, tmp: bool) -> Self {
         self.recipe.tmp = tmp;

@@ -71,7 +71,8 @@ fn the_launcher_has_another_user_than_the_container() {
     let pid = host::pid_of(&container);
     let uid = |pid| field(&host::status(pid), "Uid");
     assert_ne!(uid(pid), uid(host::parent_of(pid)));
-    let launcher = says(&pool, "grep -E '^(Uid|Gid|CapInh|CapAmb|NoNewPrivs|Seccomp)' /proc/1/status");
+    let launcher =
+        says(&pool, "grep -E '^(Uid|Gid|CapInh|CapAmb|NoNewPrivs|Seccomp)' /proc/1/status");
     assert_eq!(field(&launcher, "Uid"), "65535 65535 65535 65535");
     assert_eq!(field(&launcher, "NoNewPrivs"), "1");
     assert_eq!(field(&launcher, "Seccomp"), "2");
@@ -129,11 +130,20 @@ fn no_mount_of_the_host_is_visible() {
 fn no_file_of_the_host_is_in_reach() {
     let root = hostile("files");
     let pool = once(&root);
-    assert_eq!(says(&pool, "ls -i -d / /.. /../../.. | tr -s ' ' | cut -d' ' -f1 | sort -u | wc -l"), "1");
+    assert_eq!(
+        says(&pool, "ls -i -d / /.. /../../.. | tr -s ' ' | cut -d' ' -f1 | sort -u | wc -l"),
+        "1"
+    );
     assert_eq!(says(&pool, "ls /../../../"), "bin\ndev\netc\nhome\nproc\nroot\ntmp");
     assert_eq!(says(&pool, "ls /proc/self/root/../ /proc/self/cwd/../../ | grep -c usr"), "0");
-    assert_eq!(says(&pool, "cd /tmp && mkdir -p a/b && cd a/b && ls ../../../../../../ | wc -l"), "7");
-    assert_eq!(says(&pool, "chroot /tmp true 2>&1"), "chroot: can't change root directory to '/tmp': Operation not permitted");
+    assert_eq!(
+        says(&pool, "cd /tmp && mkdir -p a/b && cd a/b && ls ../../../../../../ | wc -l"),
+        "7"
+    );
+    assert_eq!(
+        says(&pool, "chroot /tmp true 2>&1"),
+        "chroot: can't change root directory to '/tmp': Operation not permitted"
+    );
     assert_eq!(says(&pool, "test -e /sys/kernel || echo none"), "none");
 }
 
@@ -173,12 +183,19 @@ fn masked_files_are_empty_and_steering_ones_read_only() {
     let root = busybox("masks");
     let pool = once(&root);
     let files = "interrupts kcore keys latency_stats sched_debug timer_list timer_stats";
-    let script = format!("for f in {files}; do test -e /proc/$f && cat /proc/$f; done; ls /proc/acpi /proc/asound /proc/scsi 2>/dev/null | grep -v :$");
+    let script = format!(
+        "for f in {files}; do test -e /proc/$f && cat /proc/$f; done; ls /proc/acpi /proc/asound /proc/scsi 2>/dev/null | grep -v :$"
+    );
     assert_eq!(says(&pool, &script), "");
     for path in ["sys", "bus", "fs", "irq", "sysrq-trigger"] {
-        let script = format!("test -e /proc/{path} || exit 0; grep ' /proc/{path} ' /proc/self/mountinfo | cut -d' ' -f6 | grep -o ^ro");
+        let script = format!(
+            "test -e /proc/{path} || exit 0; grep ' /proc/{path} ' /proc/self/mountinfo | cut -d' ' -f6 | grep -o ^ro"
+        );
         let seen = says(&pool, &script);
-        assert!(seen == "ro" || (seen.is_empty() && !fs::exists(format!("/proc/{path}")).unwrap()), "{path}: {seen:?}");
+        assert!(
+            seen == "ro" || (seen.is_empty() && !fs::exists(format!("/proc/{path}")).unwrap()),
+            "{path}: {seen:?}"
+        );
     }
 }
 
@@ -190,8 +207,17 @@ fn devices_are_the_six_that_every_program_expects() {
         says(&pool, "cd /dev; find . -type c -o -type b | sort | tr '\\n' ' '"),
         "./full ./null ./random ./tty ./urandom ./zero"
     );
-    assert_eq!(says(&pool, "head -c 3 /dev/zero | wc -c; echo x >/dev/null; head -c 3 /dev/urandom | wc -c"), "3\n3");
-    assert_eq!(says(&pool, "mknod /tmp/x c 1 3 2>&1; test -e /tmp/x || echo none"), "mknod: /tmp/x: Operation not permitted\nnone");
+    assert_eq!(
+        says(
+            &pool,
+            "head -c 3 /dev/zero | wc -c; echo x >/dev/null; head -c 3 /dev/urandom | wc -c"
+        ),
+        "3\n3"
+    );
+    assert_eq!(
+        says(&pool, "mknod /tmp/x c 1 3 2>&1; test -e /tmp/x || echo none"),
+        "mknod: /tmp/x: Operation not permitted\nnone"
+    );
 }
 
 #[test]
@@ -201,7 +227,8 @@ fn scratch_is_bounded_in_bytes_and_files() {
     let builder = Template::builder(Rootfs::open(&root.0).unwrap()).limits(limits);
     let pool = Pool::new(&builder.build().unwrap(), 0).unwrap();
     for folder in ["/tmp", "/dev/shm"] {
-        let script = format!("head -c 100000000 /dev/zero 2>/dev/null >{folder}/x; stat -c %s {folder}/x");
+        let script =
+            format!("head -c 100000000 /dev/zero 2>/dev/null >{folder}/x; stat -c %s {folder}/x");
         assert_eq!(says(&pool, &format!("{script} 2>&1")).lines().last().unwrap(), "4194304");
     }
 }
@@ -211,7 +238,8 @@ fn only_the_slots_own_null_streams_are_open() {
     let root = hostile("descriptors");
     let pool = once(&root);
     // What the host has open, on purpose without close-on-exec, must not come along.
-    let leaked = rustix::io::fcntl_dupfd_cloexec(fs::File::open("/etc/passwd").unwrap(), 200).unwrap();
+    let leaked =
+        rustix::io::fcntl_dupfd_cloexec(fs::File::open("/etc/passwd").unwrap(), 200).unwrap();
     rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
     let mut command = Command::new("attack");
     command.arg("descriptors").stderr(Stdio::Null);

@@ -96,9 +96,13 @@ fn cpu_time_is_that_of_the_program() {
 #[test]
 fn tmp_is_bounded_and_counts_as_memory() {
     let root = hostile("tmp");
-    let limits = Limits { tmp_max_bytes: 16 * MIB, memory_max_bytes: 64 * MIB, ..Limits::default() };
+    let limits =
+        Limits { tmp_max_bytes: 16 * MIB, memory_max_bytes: 64 * MIB, ..Limits::default() };
     let pool = pool(&root, Policy::Once, limits);
-    let full = common::sh(&pool, "dd if=/dev/zero of=/tmp/x bs=1M count=100 2>/dev/null; stat -c %s /tmp/x");
+    let full = common::sh(
+        &pool,
+        "dd if=/dev/zero of=/tmp/x bs=1M count=100 2>/dev/null; stat -c %s /tmp/x",
+    );
     assert_eq!(full.stdout.bytes, format!("{}\n", 16 * MIB).into_bytes());
     assert!(full.memory_peak_bytes > 16 * MIB, "{full:?}");
 }
@@ -107,7 +111,10 @@ fn tmp_is_bounded_and_counts_as_memory() {
 fn files_are_bounded_in_number() {
     let root = hostile("inodes");
     let pool = pool(&root, Policy::Once, Limits::default());
-    let count = common::says(&pool, "cd /tmp; seq 1 70000 | while read n; do : >$n || break; done 2>/dev/null; ls | wc -l");
+    let count = common::says(
+        &pool,
+        "cd /tmp; seq 1 70000 | while read n; do : >$n || break; done 2>/dev/null; ls | wc -l",
+    );
     assert!((60_000..=65_536).contains(&count.parse::<u32>().unwrap()), "{count}");
 }
 

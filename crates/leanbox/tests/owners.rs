@@ -79,7 +79,10 @@ fn an_id_beyond_the_slots_is_nobodys_inside() {
     chown(&file, Some(70_000), Some(70_000)).unwrap();
     for pool in both_ways(&root, "") {
         assert_eq!(says(&pool, "stat -c %u:%g /etc/beyond"), "65534:65534");
-        assert_eq!(Command::new("cat").arg("/etc/beyond").output(&pool).unwrap().end, End::Exited(1));
+        assert_eq!(
+            Command::new("cat").arg("/etc/beyond").output(&pool).unwrap().end,
+            End::Exited(1)
+        );
     }
 }
 
@@ -94,7 +97,10 @@ fn nothing_on_the_host_changes_owner_or_mode() {
     let before = listing(&root.0);
     for user in ["", "app"] {
         for pool in both_ways(&root, user) {
-            says(&pool, "chown -R 5:5 /etc /home 2>/dev/null; chmod -R 777 / 2>/dev/null; touch /x 2>/dev/null; rm -rf /home 2>/dev/null; echo");
+            says(
+                &pool,
+                "chown -R 5:5 /etc /home 2>/dev/null; chmod -R 777 / 2>/dev/null; touch /x 2>/dev/null; rm -rf /home 2>/dev/null; echo",
+            );
         }
     }
     assert_eq!(listing(&root.0), before);

@@ -42,8 +42,14 @@ fn a_slot_with_used_scratch_serves_again_with_new_scratch() {
     let pool = reused(&root);
     let first = launcher(&pool);
     for folder in ["/tmp", "/dev/shm"] {
-        says(&pool, &format!("echo left >{folder}/file; mkdir -p {folder}/a/b; ln -s x {folder}/l"));
-        assert_eq!(says(&pool, &format!("ls -A {folder}; stat -c '%a %u:%g' {folder}")), "1777 0:0");
+        says(
+            &pool,
+            &format!("echo left >{folder}/file; mkdir -p {folder}/a/b; ln -s x {folder}/l"),
+        );
+        assert_eq!(
+            says(&pool, &format!("ls -A {folder}; stat -c '%a %u:%g' {folder}")),
+            "1777 0:0"
+        );
     }
     assert_eq!(launcher(&pool), first, "the slot was thrown away");
 }

@@ -1,0 +1,168 @@
+//! Many starts of each policy: what host and keeper hold is the same before and after.
+//! `LEANBOX_SOAK_STARTS` says how many (2,000). One test, for it counts what others would change.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+#[path = "common/host.rs"]
+mod host;
+
+use common::{Folder, busybox, field, template};
+use leanbox::{Command, Policy, Pool, Template};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+/// What allocators and the kernel's rounding may add.
+const HOST_GROWTH_KIB: u64 = 1024;
+const KEEPER_GROWTH_KIB: u64 = 64;
+/// An idle slot's private memory (PSS).
+const SLOT_KIB: u64 = 40;
+
+#[test]
+fn many_starts_leave_nothing_behind_and_idle_slots_stay_small() {
+    let starts = std::env::var("LEANBOX_SOAK_STARTS").map_or(2000, |text| text.parse().unwrap());
+    let root = busybox("soak");
+    for policy in [Policy::Once, Policy::Reuse] {
+        let template = template(&root, policy);
+        let pool = Pool::new(&template, 4).unwrap();
+        let start = || drop(Command::noop().status(&pool).unwrap());
+        soak(&format!("{policy:?}"), &template, starts, &start, &|| pool.settle().unwrap());
+        assert_idle_slots_are_small(&template);
+    }
+    programs(&root, starts / 4);
+    forks(&root, starts);
+    assert_all_gone();
+}
+
+/// Programs that dirty their slot, through streams.
+fn programs(root: &Folder, starts: u64) {
+    let template = template(root, Policy::Reuse);
+    let pool = Pool::new(&template, 4).unwrap();
+    let start = || drop(common::says(&pool, "echo x >/tmp/x; sleep 9 & echo done"));
+    soak("Reuse, dirty", &template, starts, &start, &|| pool.settle().unwrap());
+}
+
+fn forks(root: &Folder, starts: u64) {
+    let template = template(root, Policy::Once);
+    let start = || drop(template.fork_noop().unwrap().wait().unwrap());
+    soak("fork", &template, starts, &start, &|| ());
+}
+
+fn soak(name: &str, template: &Template, starts: u64, start: &dyn Fn(), settle: &dyn Fn()) {
+    (0..starts.min(500)).for_each(|_| start());
+    settle();
+    let before = Held::now(template);
+    (0..starts).for_each(|_| start());
+    settle();
+    let mut after = Held::now(template);
+    // A namespace is destroyed in the background.
+    host::within(std::time::Duration::from_secs(5), || {
+        after = Held::now(template);
+        after.counts == before.counts
+    });
+    eprintln!("{name}: {starts} starts: {before:?} -> {after:?}");
+    assert_eq!(after.counts, before.counts, "{name}");
+    assert!(after.blocks <= before.blocks.max(320), "{name}: {after:?}");
+    assert!(after.host_kib <= before.host_kib + HOST_GROWTH_KIB, "{name}: {after:?}");
+    assert!(after.keeper_kib <= before.keeper_kib + KEEPER_GROWTH_KIB, "{name}: {after:?}");
+}
+
+/// What host and keeper hold.
+#[derive(Debug)]
+struct Held {
+    /// Must be the same.
+    counts: BTreeMap<String, usize>,
+    /// Id blocks that are reserved: as many as slots were alive at a time, in steps of 64.
+    blocks: usize,
+    host_kib: u64,
+    keeper_kib: u64,
+}
+
+impl Held {
+    fn now(template: &Template) -> Self {
+        let keeper = template.keeper_pid();
+        let own = i32::try_from(std::process::id()).unwrap();
+        let slots = below(keeper);
+        let mut counts = BTreeMap::new();
+        let mut count = |what: &str, number| drop(counts.insert(what.to_string(), number));
+        count("descriptors", links(own).len());
+        // The keeper keeps one user namespace for each block that was ever used.
+        let held = links(keeper).into_iter().filter(|link| !link.starts_with("user:"));
+        count("keeper's descriptors", held.count());
+        count("keeper's mounts", lines(&format!("/proc/{keeper}/mountinfo")));
+        count("mounts", lines("/proc/self/mountinfo"));
+        count("processes", slots.len());
+        for name in ["user", "pid", "mnt", "uts", "ipc", "net", "cgroup"] {
+            let of = |pid: &i32| fs::read_link(format!("/proc/{pid}/ns/{name}")).ok();
+            count(name, slots.iter().filter_map(of).collect::<BTreeSet<PathBuf>>().len());
+        }
+        let (host_kib, keeper_kib) = (resident_kib(own), resident_kib(keeper));
+        Self { counts, blocks: blocks(), host_kib, keeper_kib }
+    }
+}
+
+fn lines(path: &str) -> usize {
+    fs::read_to_string(path).unwrap().lines().count()
+}
+
+/// Where the descriptors of a process lead.
+fn links(pid: i32) -> Vec<String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    entries.filter_map(|entry| Some(fs::read_link(entry.path()).ok()?.display().to_string())).collect()
+}
+
+/// All processes below one.
+fn below(top: i32) -> Vec<i32> {
+    let parents: Vec<(i32, i32)> = host::processes()
+        .into_iter()
+        .filter_map(|pid| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            Some((pid, field(&status, "PPid").parse().ok()?))
+        })
+        .collect();
+    let mut found = vec![top];
+    let mut at = 0;
+    while at < found.len() {
+        found.extend(parents.iter().filter(|(_, parent)| *parent == found[at]).map(|(pid, _)| pid));
+        at += 1;
+    }
+    found.split_off(1)
+}
+
+fn resident_kib(pid: i32) -> u64 {
+    field(&host::status(pid), "VmRSS").trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Of this process's records.
+fn blocks() -> usize {
+    let state = std::env::var_os("LEANBOX_STATE").map_or("/run/leanbox".into(), PathBuf::from);
+    let name = format!("leanbox-{}-", std::process::id());
+    let records = fs::read_dir(state).unwrap().flatten();
+    let own = records.filter(|entry| entry.file_name().to_string_lossy().starts_with(&name));
+    own.map(|entry| {
+        let text = fs::read_to_string(entry.path()).unwrap();
+        let (_, rest) = text.split_once("\"blocks\":[").unwrap();
+        rest.split(']').next().unwrap().split(',').count()
+    })
+    .sum()
+}
+
+fn assert_idle_slots_are_small(template: &Template) {
+    let slots = below(template.keeper_pid());
+    let launchers = slots.into_iter().filter(|pid| host::parent_of(*pid) == template.keeper_pid());
+    let pss = |pid: i32| -> u64 {
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+        field(&text, "Pss").trim_end_matches(" kB").trim().parse().unwrap()
+    };
+    let sizes: Vec<u64> = launchers.map(pss).collect();
+    eprintln!("idle slots: PSS {sizes:?} KiB");
+    assert!(sizes.len() == 4 && sizes.iter().all(|size| *size <= SLOT_KIB), "{sizes:?}");
+}
+
+fn assert_all_gone() {
+    let name = format!("leanbox-{}-", std::process::id());
+    assert_eq!(host::group_folders(&name), Vec::<PathBuf>::new());
+    assert_eq!(below(i32::try_from(std::process::id()).unwrap()), Vec::<i32>::new());
+    assert_eq!(blocks(), 0);
+}
