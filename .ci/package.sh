@@ -56,7 +56,7 @@ for name in launcher nothing; do
     one="$(built_program "$work/one/target" "$name")"
     other="$(built_program "$work/another folder/deeper/target" "$name")"
     cmp "$one" "$other" || die "$name differs between two folders"
-    ours="$(built_program target/release "$name")"
+    ours="$(built_program "target/$(rustc -vV | sed -n "s/^host: //p")/release" "$name")"
     cmp "$one" "$ours" || die "$name differs between the package and the workspace"
     size="$(stat -c %s "$one")"
     limit="${bytes_max[$name]}"

@@ -6,8 +6,8 @@
 use crate::launcher;
 use crate::text::Text;
 use crate::wire::{
-    Ask, BLOCKS_MAX, CONTROL_FD, IDS_PER_SLOT, OpKind, PLAN_FD, Plan, Reply, Request, Step,
-    TREES_MAX, Tree, bytes_of, message_of,
+    Ask, BLOCKS_MAX, CONTROL_FD, HOST_FD, IDS_PER_SLOT, OpKind, PLAN_FD, Plan, Reply, Request,
+    Step, TREES_MAX, Tree, bytes_of, message_of,
 };
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -105,13 +105,19 @@ impl Keeper {
         mapped
     }
 
+    /// Ends with the host: as pid 1 the keeper takes every slot along. The end of the socket alone
+    /// does not tell, for whatever the host has forked may have it open.
     fn serve(&mut self) -> ! {
         loop {
+            match fd::wait_readable([CONTROL_FD, HOST_FD]) {
+                Err(Errno::INTR) => continue,
+                Ok([true, false]) => {}
+                _ => process::exit(0),
+            }
             let mut bytes = [0; size_of::<Request>()];
             let got = match socket::receive(CONTROL_FD, &mut bytes) {
                 Err(Errno::INTR) => continue,
                 Ok(got) if got.length > 0 => got,
-                // The host is gone: as pid 1 the keeper takes every slot along.
                 _ => process::exit(0),
             };
             let Some(request) = message_of::<Request>(&bytes[..got.length]) else { continue };

@@ -140,8 +140,11 @@ impl Making<'_> {
             (OpKind::Filesystem, |making, op| making.filesystem(op)),
             (OpKind::Bind, |making, op| {
                 let (source, target) = (making.text(op.text), making.text(op.text2));
-                let bound = mount::mount(source, target, mount::MS_BIND);
-                if op.number == 1 { unless_missing(bound) } else { bound }
+                if op.number == 1 {
+                    unless_missing(mount::mount(source, target, mount::MS_BIND))
+                } else {
+                    bind_on_no_link(source, target)
+                }
             }),
             (OpKind::ReadOnly, |making, op| unless_missing(read_only(making.text(op.text)))),
             (OpKind::LoopbackUp, |_, _| socket::loopback_up()),
@@ -220,6 +223,15 @@ fn unless_missing(result: leanbox_sys::Result<()>) -> leanbox_sys::Result<()> {
         Err(Errno::NOENT) => Ok(()),
         other => other,
     }
+}
+
+/// mount(2) would follow a link that an image has there, and leave `/dev` and the masks that
+/// are bound from it out of sight; move_mount(2) does not.
+fn bind_on_no_link(source: &CStr, target: &CStr) -> leanbox_sys::Result<()> {
+    let tree = mount::clone_tree(AT_FDCWD, source)?;
+    let attached = mount::attach(tree, target);
+    fd::close(tree);
+    attached
 }
 
 fn read_only(path: &CStr) -> leanbox_sys::Result<()> {

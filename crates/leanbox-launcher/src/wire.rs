@@ -10,6 +10,8 @@ use core::ffi::CStr;
 pub const CONTROL_FD: i32 = 3;
 /// Where the plan lies when a keeper starts.
 pub const PLAN_FD: i32 = 4;
+/// Where a keeper has the host's pidfd.
+pub const HOST_FD: i32 = 5;
 /// The slot's socket inside a launcher.
 pub const SLOT_FD: i32 = 3;
 /// The launcher's own socket in a slot that serves again.
@@ -43,7 +45,8 @@ pub enum OpKind {
     /// New file system of type `text` with options `text2` (`key\0value\0…\0\0`) and attributes
     /// `number`, attached at the text at offset `extra`.
     Filesystem,
-    /// Bind `text` on `text2` (mount(2)); with `number` 1 what does not exist is left out.
+    /// Bind `text` on `text2`, which must not be a link (move_mount(2)); with `number` 1 what
+    /// does not exist is left out (mount(2)).
     Bind,
     /// Make `text` a read-only mount of itself; what does not exist is left out.
     ReadOnly,

@@ -93,6 +93,22 @@ pub fn write(fd: Fd, bytes: &[u8]) -> Result<usize> {
     unsafe { call(nr::WRITE, [int(fd), bytes.as_ptr() as usize, bytes.len()]) }
 }
 
+/// Sleeps until at least one of two descriptors can be read, and says which (ppoll(2)).
+pub fn wait_readable(fds: [Fd; 2]) -> Result<[bool; 2]> {
+    const POLLIN: i16 = 1;
+    /// struct pollfd.
+    #[repr(C)]
+    struct PollFd {
+        fd: Fd,
+        events: i16,
+        revents: i16,
+    }
+    let mut polled = fds.map(|fd| PollFd { fd, events: POLLIN, revents: 0 });
+    // SAFETY: the array is valid for its length; no time limit, no signal mask.
+    unsafe { call(nr::PPOLL, [polled.as_mut_ptr() as usize, polled.len(), 0, 0, 0]) }?;
+    Ok(polled.map(|fd| fd.revents != 0))
+}
+
 /// mkdirat(2).
 pub fn mkdirat(dir: Fd, path: &CStr, mode: u32) -> Result<()> {
     // SAFETY: the path is NUL-terminated.

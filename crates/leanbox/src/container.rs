@@ -192,7 +192,7 @@ impl Container {
             Told::Failed(step, errno) => Err(exec_error(&self.program, step, errno)),
         };
         let captured = self.captures.iter().any(Option::is_some);
-        if captured && self.pool.policy() == crate::Policy::Once {
+        if captured && !self.serves_again(&slot) {
             // Whoever else holds the streams ends now, so that reading them ends too.
             slot.kill_now();
         }
@@ -218,6 +218,12 @@ impl Container {
             stdout,
             stderr,
         })
+    }
+
+    /// Whether a slot might: not with processes left behind.
+    fn serves_again(&self, slot: &Slot) -> bool {
+        let alone = || slot.ground.group.processes().is_ok_and(|count| count == 1);
+        self.pool.policy() == crate::Policy::Reuse && alone()
     }
 }
 

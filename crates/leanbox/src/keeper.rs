@@ -14,6 +14,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
@@ -44,7 +45,9 @@ impl Keeper {
     pub(crate) fn start(plan: &Plan, trees: &[OwnedFd], block: Block) -> Result<Self> {
         let plan_fd = sealed_memory("leanbox-plan", &plan.to_bytes())?;
         let (control, theirs) = packet_pair()?;
-        let pid = spawn_role(c"leanbox-keeper", KEEPER_NAMESPACES, &[&theirs, &plan_fd])?;
+        let host = pidfd_open(getpid(), PidfdFlags::empty())
+            .map_err(|errno| Error::syscall("pidfd_open(self)", errno))?;
+        let pid = spawn_role(c"leanbox-keeper", KEEPER_NAMESPACES, &[&theirs, &plan_fd, &host])?;
         drop(theirs);
         let keeper = Self { control: Some(control), pid, answers: Mutex::default() };
         let hello = Request {

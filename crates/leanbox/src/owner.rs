@@ -152,7 +152,10 @@ impl Drop for Owner {
         for folder in &self.record.folders {
             let _ = fs::remove_dir_all(folder);
         }
-        let _ = fs::remove_file(self.folder.join(&self.name));
+        // A forked child may live on in its group: the record stays for whoever reclaims next.
+        if !self.record.groups.iter().any(|group| group.exists()) {
+            let _ = fs::remove_file(self.folder.join(&self.name));
+        }
     }
 }
 
@@ -183,7 +186,8 @@ fn reclaim_one(path: &Path) -> bool {
         clean = record.groups.iter().all(|group| cgroup::remove_tree(group).is_ok());
     }
     for left in &record.folders {
-        let _ = fs::remove_dir_all(left);
+        // A copy that was being made may still grow for a moment.
+        clean &= fs::remove_dir_all(left).is_ok() || !left.exists();
     }
     // A record whose groups are still busy keeps its id blocks reserved until the next try.
     clean && fs::remove_file(path).is_ok()
@@ -201,7 +205,8 @@ fn records(folder: &Path) -> impl Iterator<Item = PathBuf> {
 fn read_record(path: &Path) -> Option<Record> {
     let mut text = String::new();
     open_record(path, false).ok()?.take(1 << 20).read_to_string(&mut text).ok()?;
-    serde_json::from_str(&text).ok()
+    // Its owner may be about to cut off what a longer text left at the end.
+    serde_json::Deserializer::from_str(&text).into_iter().next()?.ok()
 }
 
 fn open_record(path: &Path, create: bool) -> Result<File, Errno> {
@@ -210,11 +215,20 @@ fn open_record(path: &Path, create: bool) -> Result<File, Errno> {
     rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).map(File::from)
 }
 
+/// Makes the state folder. One that others may write to is refused: what a record there names is
+/// removed and killed by whoever reclaims.
 fn make_private(folder: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| {
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    let meta = made.and_then(|()| fs::metadata(folder)).map_err(|error| {
         Error::io(folder.display(), &error).during("state folder").remedy("run as root")
-    })
+    })?;
+    if meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{}: others may write to it", folder.display()))
+        .during("state folder")
+        .remedy("give it to yourself alone (chmod 700), or name another in LEANBOX_STATE"))
 }
 
 /// Holds the state folder for the short time of a look or a change.
@@ -250,4 +264,21 @@ fn identify() -> Result<Record> {
         ..Record::default()
     };
     Ok(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_state_folder_that_others_may_write_to_is_refused() {
+        let folder = std::env::temp_dir().join(format!("leanbox-state-{}", std::process::id()));
+        make_private(&folder).unwrap();
+        make_private(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        let refused = make_private(&folder);
+        fs::remove_dir(&folder).unwrap();
+        assert!(refused.unwrap_err().to_string().contains("others may write to it"));
+    }
 }

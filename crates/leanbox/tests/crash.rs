@@ -1,7 +1,7 @@
 //! A host process killed at random moments under load: within a second nothing of it runs, and
 //! whoever reclaims next leaves nothing of it. `LEANBOX_SOAK_KILLS` says how often (20).
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(unsafe_code, clippy::unwrap_used, reason = "forks; tests")]
 
 mod common;
 #[path = "common/host.rs"]
@@ -18,8 +18,27 @@ use std::time::Duration;
 /// Names the root file system to the process that is going to be killed.
 const ROOT: &str = "LEANBOX_TEST_CRASH_ROOT";
 const HOST: &str = "the_host_under_load_that_is_killed";
+const FORKED: &str = "the_host_whose_fork_lives_on";
 
-/// No test of its own: the process that the other one kills.
+/// No test of its own: the process that another one kills.
+#[test]
+fn the_host_whose_fork_lives_on() {
+    let Some(root) = std::env::var_os(ROOT).map(PathBuf::from) else { return };
+    let template = Template::builder(Rootfs::open(&root).unwrap()).build().unwrap();
+    let pool = Pool::new(&template, 2).unwrap();
+    let _container = Command::new("sleep").arg("1000").spawn(&pool).unwrap();
+    // SAFETY: the child only sleeps and ends.
+    if unsafe { leanbox_sys::process::fork(0) }.unwrap() == 0 {
+        let long = rustix::thread::Timespec { tv_sec: 8, tv_nsec: 0 };
+        let _ = rustix::thread::nanosleep(&long);
+        leanbox_sys::process::exit(0);
+    }
+    loop {
+        std::thread::park();
+    }
+}
+
+/// No test of its own: the process that another one kills.
 #[test]
 fn the_host_under_load_that_is_killed() {
     let Some(root) = std::env::var_os(ROOT).map(PathBuf::from) else { return };
@@ -68,12 +87,13 @@ fn nothing_runs_on_and_everything_is_reclaimed_after_a_kill_at_any_moment() {
     }
     // What the dead host leaves comes to us, so that keepers are seen even though no group has
     // them.
+    let _alone = alone();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
     let kills = std::env::var("LEANBOX_SOAK_KILLS").map_or(20, |text| text.parse().unwrap());
     let root = hostile("crash");
     let mut slowest = Duration::ZERO;
     for kill in 0..kills {
-        let mut victim = start_host(&root);
+        let mut victim = start_host(&root, HOST);
         let moment = random_below(600);
         std::thread::sleep(Duration::from_millis(moment));
         victim.kill().unwrap();
@@ -87,9 +107,39 @@ fn nothing_runs_on_and_everything_is_reclaimed_after_a_kill_at_any_moment() {
     eprintln!("crash: {kills} kills, nothing ran on after {slowest:?} at the latest");
 }
 
-fn start_host(root: &Folder) -> Child {
+#[test]
+fn a_process_that_the_host_has_forked_does_not_keep_its_slots_alive() {
+    if std::env::var_os(ROOT).is_some() {
+        return;
+    }
+    let _alone = alone();
+    let root = hostile("crash-forked");
+    let mut victim = start_host(&root, FORKED);
+    std::thread::sleep(Duration::from_millis(1500));
+    let name = format!("leanbox-{}-", victim.id());
+    let in_group = |pid: &i32| {
+        fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(&name))
+    };
+    assert!(host::processes().iter().any(in_group));
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    assert!(host::within(Duration::from_secs(1), || !host::processes().iter().any(in_group)));
+    // The fork has the record's lock too, until it ends.
+    assert!(host::within(Duration::from_secs(20), || {
+        leanbox::reclaim().unwrap();
+        host::group_folders(&name).is_empty()
+    }));
+}
+
+/// Tests that look at all that was left to this process cannot run at the same time.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn start_host(root: &Folder, name: &str) -> Child {
     std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", HOST, "--nocapture"])
+        .args(["--exact", name, "--nocapture"])
         .env(ROOT, &root.0)
         .stdout(std::process::Stdio::null())
         .spawn()
@@ -119,7 +169,8 @@ fn runs_for(pid: i32, name: &str) -> bool {
             leanbox_sys::process::WALL | leanbox_sys::process::WNOHANG,
         );
         // cp(1) of a host that was copying a root file system ends on its own.
-        return !matches!(buried, Ok((ended, _)) if ended == pid) && !status.contains("Name:\tcp\n");
+        return !matches!(buried, Ok((ended, _)) if ended == pid)
+            && !status.contains("Name:\tcp\n");
     }
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     groups.contains(name) && !status.is_empty()

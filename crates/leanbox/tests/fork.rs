@@ -45,7 +45,8 @@ fn both_sides_return_and_the_parent_learns_the_code() {
 #[test]
 fn the_child_sees_the_root_file_system_as_its_root() {
     let root = busybox("fork-root");
-    let seen = forked(&of(&root), || {
+    let template = of(&root);
+    let seen = forked(&template, || {
         let note = rustix::fs::stat(c"/home/app/note").is_ok();
         let outside = rustix::fs::stat(c"/usr").is_ok() || rustix::fs::stat(c"/../usr").is_ok();
         let read_only = rustix::fs::mkdir(c"/x", rustix::fs::Mode::from_raw_mode(0o700));
@@ -108,7 +109,8 @@ fn children_join_the_templates_group_and_its_limits() {
 #[test]
 fn a_child_is_the_callers_own_and_told_by_a_pidfd() {
     let root = busybox("fork-pidfd");
-    let child = forked(&of(&root), || 3);
+    let template = of(&root);
+    let child = forked(&template, || 3);
     assert_eq!(host::parent_of(child.pid()), i32::try_from(std::process::id()).unwrap());
     let pidfd = child.pidfd().unwrap();
     let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
@@ -131,16 +133,22 @@ fn the_child_has_no_new_rights_and_the_callers_ids() {
 }
 
 #[test]
-fn a_template_can_go_while_its_child_runs_on() {
+fn a_template_can_go_while_its_child_runs_on_and_its_group_goes_after_it() {
     let root = busybox("fork-outlived");
     let template = of(&root);
     let child = forked(&template, sleep_long);
+    let group = |folder: &std::path::PathBuf| folder.ends_with("fork");
+    let groups = || host::groups_of(child.pid()).into_values().filter(group).collect::<Vec<_>>();
+    assert!(host::within(Duration::from_secs(5), || !groups().is_empty()));
+    let groups = groups();
     let began = std::time::Instant::now();
     drop(template);
     let took = began.elapsed();
     leanbox_sys::process::kill(child.pid(), 9).unwrap();
     child.wait().unwrap();
     assert!(took < Duration::from_secs(10), "{took:?}");
+    leanbox::reclaim().unwrap();
+    assert!(groups.iter().all(|folder| !folder.exists()), "{groups:?}");
 }
 
 #[test]

@@ -254,6 +254,38 @@ fn only_the_slots_own_null_streams_are_open() {
 }
 
 #[test]
+fn keeper_and_launcher_have_nothing_that_the_host_has_open() {
+    let root = busybox("keeper-descriptors");
+    let leaked = fs::File::open(root.0.join("etc/passwd")).unwrap();
+    rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
+    let template = template(&root, Policy::Reuse);
+    let pool = Pool::new(&template, 0).unwrap();
+    let container = Command::new("sleep").arg("60").spawn(&pool).unwrap();
+    let launcher = host::parent_of(host::pid_of(&container));
+    for pid in [template.keeper_pid(), launcher] {
+        for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten() {
+            let link = fs::read_link(entry.path()).unwrap().display().to_string();
+            let ours = ["socket:", "mnt:", "user:", "anon_inode:[pidfd]", "/dev/null"];
+            assert!(ours.iter().any(|known| link.starts_with(known)), "{link}");
+        }
+    }
+}
+
+#[test]
+fn a_debugger_inside_does_not_get_at_the_launcher() {
+    let root = hostile("debugger");
+    let builder = Template::builder(Rootfs::open(&root.0).unwrap());
+    let template = builder.cap_add("SYS_PTRACE".parse().unwrap()).build().unwrap();
+    let tries = attack(&Pool::new(&template, 0).unwrap(), &["refused"]);
+    let reaching =
+        ["ptrace_1", "seize_1", "vm_readv_1", "pidfd_getfd_1", "proc_1_mem", "proc_1_environ"];
+    for name in reaching {
+        let line = tries.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        assert!([" 1", " 13"].contains(&line), "{name}{line}");
+    }
+}
+
+#[test]
 fn signals_are_as_if_nobody_had_touched_them() {
     let root = busybox("signals");
     // This process ignores SIGPIPE (Rust's runtime does), and now has signals blocked too.
@@ -320,6 +352,32 @@ fn a_host_that_the_oom_killer_spares_does_not_pass_that_on() {
     let adjusted = run(&once(&root), "cat", &["/proc/self/oom_score_adj"]);
     fs::write("/proc/self/oom_score_adj", before.trim()).unwrap();
     assert_eq!(adjusted, "0");
+}
+
+#[test]
+fn a_link_in_an_image_moves_no_mount_elsewhere() {
+    for (name, target) in
+        [("dev", "/new/etc"), ("dev", "etc"), ("dev", "/t"), ("proc", "/new/etc"), ("proc", "etc")]
+    {
+        let lower = busybox("links");
+        fs::remove_dir(lower.0.join(name)).unwrap();
+        std::os::unix::fs::symlink(target, lower.0.join(name)).unwrap();
+        let upper = common::folder("links-upper");
+        for folder in ["diff", "work"] {
+            fs::create_dir(upper.0.join(folder)).unwrap();
+        }
+        let started = Rootfs::overlay(&[lower.0.clone()], &upper.0)
+            .and_then(|rootfs| Template::builder(rootfs).build())
+            .and_then(|template| Pool::new(&template, 0))
+            .and_then(|pool| Command::new("cat").arg("/proc/self/mountinfo").output(&pool));
+        // Refused, or as isolated as without the link.
+        if let Ok(outcome) = started {
+            let mounts = String::from_utf8(outcome.stdout.bytes).unwrap();
+            for point in [" /dev ", " /proc ", " /proc/sys ", " /proc/kcore "] {
+                assert!(mounts.contains(point), "{name} -> {target}: {mounts}");
+            }
+        }
+    }
 }
 
 #[test]

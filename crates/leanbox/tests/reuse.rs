@@ -7,7 +7,7 @@ mod common;
 mod host;
 
 use common::{Folder, attack, hostile, run, says, template};
-use leanbox::{Command, Policy, Pool};
+use leanbox::{Command, Policy, Pool, Stdio};
 use std::time::Duration;
 
 /// One slot, used again and again.
@@ -91,6 +91,18 @@ fn background_processes_do_not_stay() {
     let pool = reused(&root);
     for _ in 0..5 {
         attack(&pool, &["daemons", "8"]);
+        assert_eq!(run(&pool, "ps", &[]).lines().count(), 3); // a head line, pid 1, ps
+    }
+}
+
+#[test]
+fn background_processes_do_not_stay_where_no_stream_is_captured() {
+    let root = hostile("daemons-null");
+    let pool = reused(&root);
+    for _ in 0..5 {
+        let mut command = Command::new("attack");
+        command.args(["daemons", "8"]).stdout(Stdio::Null).stderr(Stdio::Null);
+        assert!(command.status(&pool).unwrap().success());
         assert_eq!(run(&pool, "ps", &[]).lines().count(), 3); // a head line, pid 1, ps
     }
 }

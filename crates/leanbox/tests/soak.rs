@@ -8,7 +8,7 @@ mod common;
 mod host;
 
 use common::{Folder, busybox, field, template};
-use leanbox::{Command, Policy, Pool, Template};
+use leanbox::{Command, End, Policy, Pool, Template};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
@@ -16,6 +16,8 @@ use std::path::PathBuf;
 /// What allocators and the kernel's rounding may add.
 const HOST_GROWTH_KIB: u64 = 1024;
 const KEEPER_GROWTH_KIB: u64 = 64;
+/// Groups that a pool keeps for its next slots, those of four ready slots, and their parent.
+const GROUPS_MOST: usize = 64 + 4 + 1;
 /// An idle slot's private memory (PSS).
 const SLOT_KIB: u64 = 40;
 
@@ -45,7 +47,7 @@ fn programs(root: &Folder, starts: u64) {
 
 fn forks(root: &Folder, starts: u64) {
     let template = template(root, Policy::Once);
-    let start = || drop(template.fork_noop().unwrap().wait().unwrap());
+    let start = || assert_eq!(template.fork_noop().unwrap().wait().unwrap(), End::Exited(0));
     soak("fork", &template, starts, &start, &|| ());
 }
 
@@ -64,6 +66,7 @@ fn soak(name: &str, template: &Template, starts: u64, start: &dyn Fn(), settle: 
     eprintln!("{name}: {starts} starts: {before:?} -> {after:?}");
     assert_eq!(after.counts, before.counts, "{name}");
     assert!(after.blocks <= before.blocks.max(320), "{name}: {after:?}");
+    assert!(after.groups <= GROUPS_MOST, "{name}: {after:?}");
     assert!(after.host_kib <= before.host_kib + HOST_GROWTH_KIB, "{name}: {after:?}");
     assert!(after.keeper_kib <= before.keeper_kib + KEEPER_GROWTH_KIB, "{name}: {after:?}");
 }
@@ -75,6 +78,8 @@ struct Held {
     counts: BTreeMap<String, usize>,
     /// Id blocks that are reserved: as many as slots were alive at a time, in steps of 64.
     blocks: usize,
+    /// Folders in a hierarchy: a killed slot's group is kept for the next slots if it is clean.
+    groups: usize,
     host_kib: u64,
     keeper_kib: u64,
 }
@@ -85,8 +90,11 @@ impl Held {
         let own = i32::try_from(std::process::id()).unwrap();
         let slots = below(keeper);
         let mut counts = BTreeMap::new();
-        let mut count = |what: &str, number| drop(counts.insert(what.to_string(), number));
-        count("descriptors", links(own).len());
+        let mut count = |what: &str, number| {
+            counts.insert(what.to_string(), number);
+        };
+        let group = format!("/leanbox-{own}-");
+        count("descriptors", links(own).iter().filter(|link| !link.contains(&group)).count());
         // The keeper keeps one user namespace for each block that was ever used.
         let held = links(keeper).into_iter().filter(|link| !link.starts_with("user:"));
         count("keeper's descriptors", held.count());
@@ -98,7 +106,10 @@ impl Held {
             count(name, slots.iter().filter_map(of).collect::<BTreeSet<PathBuf>>().len());
         }
         let (host_kib, keeper_kib) = (resident_kib(own), resident_kib(keeper));
-        Self { counts, blocks: blocks(), host_kib, keeper_kib }
+        let groups = host::group_folders(&group);
+        let hierarchies = groups.iter().filter(|folder| !folder.ends_with("fork"));
+        let groups = hierarchies.count() / host::hierarchies(&groups);
+        Self { counts, blocks: blocks(), groups, host_kib, keeper_kib }
     }
 }
 
@@ -109,7 +120,9 @@ fn lines(path: &str) -> usize {
 /// Where the descriptors of a process lead.
 fn links(pid: i32) -> Vec<String> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
-    entries.filter_map(|entry| Some(fs::read_link(entry.path()).ok()?.display().to_string())).collect()
+    entries
+        .filter_map(|entry| Some(fs::read_link(entry.path()).ok()?.display().to_string()))
+        .collect()
 }
 
 /// All processes below one.
@@ -124,7 +137,8 @@ fn below(top: i32) -> Vec<i32> {
     let mut found = vec![top];
     let mut at = 0;
     while at < found.len() {
-        found.extend(parents.iter().filter(|(_, parent)| *parent == found[at]).map(|(pid, _)| pid));
+        let above = found[at];
+        found.extend(parents.iter().filter(|(_, parent)| *parent == above).map(|(pid, _)| pid));
         at += 1;
     }
     found.split_off(1)

@@ -4,7 +4,7 @@
 
 use crate::common::field;
 use leanbox::Container;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::PathBuf;
@@ -80,6 +80,13 @@ pub(crate) fn group_folders(part: &str) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// In how many hierarchies these folders are.
+pub(crate) fn hierarchies(folders: &[PathBuf]) -> usize {
+    let top = |folder: &PathBuf| folder.components().nth(4).map(|part| part.as_os_str().to_owned());
+    let distinct: BTreeSet<_> = folders.iter().map(top).collect();
+    distinct.len().max(1)
 }
 
 /// Waits until `done`, at most for `limit`; whether it came to that.
