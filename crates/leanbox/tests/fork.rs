@@ -60,9 +60,8 @@ fn the_child_sees_the_root_file_system_as_its_root() {
 fn the_child_has_the_templates_host_name() {
     let root = busybox("fork-name");
     let builder = Template::builder(Rootfs::open(&root.0).unwrap()).hostname("inside");
-    let child = forked(&builder.build().unwrap(), || {
-        i32::from(rustix::system::uname().nodename() == c"inside")
-    });
+    let template = builder.build().unwrap();
+    let child = forked(&template, || i32::from(rustix::system::uname().nodename() == c"inside"));
     assert_eq!(child.wait().unwrap(), End::Exited(1));
     assert_ne!(rustix::system::uname().nodename(), c"inside");
 }

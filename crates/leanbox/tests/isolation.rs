@@ -366,7 +366,7 @@ fn a_link_in_an_image_moves_no_mount_elsewhere() {
         for folder in ["diff", "work"] {
             fs::create_dir(upper.0.join(folder)).unwrap();
         }
-        let started = Rootfs::overlay(&[lower.0.clone()], &upper.0)
+        let started = Rootfs::overlay(std::slice::from_ref(&lower.0), &upper.0)
             .and_then(|rootfs| Template::builder(rootfs).build())
             .and_then(|template| Pool::new(&template, 0))
             .and_then(|pool| Command::new("cat").arg("/proc/self/mountinfo").output(&pool));
