@@ -36,7 +36,7 @@ install:
 soak:
 	@bash -c '. .ci/lib.sh; use_toolchain; \
 	    LEANBOX_SOAK_STARTS=$(LEANBOX_SOAK_STARTS) LEANBOX_SOAK_KILLS=$(LEANBOX_SOAK_KILLS) \
-	    exec cargo test -p leanbox --release --locked --test soak -- --nocapture --include-ignored'
+	    exec cargo test -p leanbox --release --locked --test soak --test crash -- --nocapture --include-ignored'
 
 fresh-debian:
 	@tests/fresh-debian.sh demo
