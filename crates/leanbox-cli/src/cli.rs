@@ -16,6 +16,16 @@ struct Cli {
     verb: Verb,
 }
 
+// Laying out the words of every other verb as well takes as long as reading those of `run`, and
+// whoever runs a container waits for it.
+/// Run a program in a container
+#[derive(Debug, Parser)]
+#[command(name = "leanbox run", bin_name = "leanbox run")]
+struct RunAlone {
+    #[command(flatten)]
+    args: run::Args,
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -52,7 +62,7 @@ done, 2 where the words make no sense, 130 where Ctrl-C ended it.";
 /// # Errors
 /// The exit code, where there is nothing more to do.
 pub(crate) fn parse() -> Result<Verb, ExitCode> {
-    Cli::try_parse().map(|cli| cli.verb).map_err(|error| match error.kind() {
+    read().map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             say(error.to_string().trim_end());
             ExitCode::SUCCESS
@@ -68,6 +78,15 @@ pub(crate) fn parse() -> Result<Verb, ExitCode> {
             ExitCode::from(if is_run { outcome::FAILED } else { USAGE })
         }
     })
+}
+
+fn read() -> Result<Verb, clap::Error> {
+    let words = || std::env::args_os();
+    if words().nth(1).is_some_and(|verb| verb == "run") {
+        let alone = RunAlone::try_parse_from(words().skip(1))?;
+        return Ok(Verb::Run(Box::new(alone.args)));
+    }
+    Cli::try_parse().map(|cli| cli.verb)
 }
 
 /// The first paragraph of a message in one line, with the help that fits.
@@ -102,6 +121,7 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+        RunAlone::command().debug_assert();
     }
 
     #[test]

@@ -91,6 +91,9 @@ pub(crate) fn build(args: &BuildArgs) -> Result<ExitCode> {
         image.layers.len(),
         image.size / 1_000_000
     ));
+    if let Some(code) = interrupted() {
+        return Ok(code);
+    }
     if let Some(dir) = &args.export {
         leanbox_image::export(&store, name, dir, options)?;
         tell(&format!("exported to {}", dir.display()));

@@ -2,7 +2,7 @@
 //! not say it itself, and JSON if asked for.
 
 use crate::run::Args;
-use crate::tell;
+use crate::{say, tell};
 use leanbox::{End, Error, ErrorKind, Outcome, Result};
 use serde::Serialize;
 use std::fs::File;
@@ -48,15 +48,17 @@ impl From<Error> for Failure {
 pub(crate) enum Json {
     None,
     StandardError,
+    StandardOutput,
     File(File, PathBuf),
 }
 
 impl Json {
-    /// `None`: not asked for; an empty path: standard error.
+    /// `None`: not asked for; an empty path: standard error; `-`: standard output.
     pub(crate) fn open(asked: Option<&str>) -> Result<Self> {
         match asked {
             None => Ok(Self::None),
             Some("") => Ok(Self::StandardError),
+            Some("-") => Ok(Self::StandardOutput),
             Some(path) => {
                 let file = File::create(path).map_err(|error| Error::io(path, &error))?;
                 Ok(Self::File(file, path.into()))
@@ -69,6 +71,7 @@ impl Json {
         match self {
             Self::None => {}
             Self::StandardError => tell(&line),
+            Self::StandardOutput => say(&line),
             Self::File(mut file, path) => {
                 if let Err(error) = writeln!(file, "{line}") {
                     tell(&format!("leanbox: {}", Error::io(path.display(), &error)));

@@ -8,9 +8,10 @@ use crate::program::{self, Asked, Files};
 use crate::signals::Signals;
 use crate::values::{self, Capabilities};
 use leanbox::{
-    Command, Container, Error, Limits, Outcome, Pool, Result, Rootfs, Template, parse_bytes,
-    parse_cpus,
+    Command, Container, Error, ErrorKind, Limits, Outcome, Pool, Result, Rootfs, Template,
+    parse_bytes, parse_cpus,
 };
+use leanbox_image::Store;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::path::Path;
@@ -60,7 +61,8 @@ pub(crate) struct Args {
     /// The host name inside
     #[arg(long, value_name = "NAME", default_value = "leanbox", value_parser = values::hostname)]
     hostname: String,
-    /// Tell the outcome as one line of JSON: last on standard error, or in FILE
+    /// Tell the outcome as one line of JSON: last on standard error, or in FILE (-: last on
+    /// standard output)
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "")]
     json: Option<String>,
@@ -161,13 +163,21 @@ impl Args {
 
 /// A folder where the word has a slash; else an image of the store, else a folder of that name.
 fn open_root(word: &str) -> Result<Rootfs> {
+    if word.is_empty() {
+        return Err(Error::invalid("no root file system named").remedy("name a folder or an image"));
+    }
     if word.contains('/') {
         return Rootfs::open(word);
     }
-    let store = leanbox_image::Store::open_default()?;
-    match leanbox_image::rootfs(&store, word) {
+    let image = Store::open_default().and_then(|store| leanbox_image::rootfs(&store, word));
+    match image {
         Ok(folder) => Rootfs::open(folder),
         Err(_) if Path::new(word).exists() => Rootfs::open(word),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::new(
+            ErrorKind::NotFound,
+            format!("{word}: no such image, and no such folder"),
+        )
+        .remedy("leanbox images lists the images")),
         Err(error) => Err(error),
     }
 }

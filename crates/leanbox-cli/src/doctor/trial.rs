@@ -43,7 +43,7 @@ fn started(seen: &Seen) -> Finding {
 }
 
 fn try_out() -> Result<Seen> {
-    let root = Root::make(&std::env::temp_dir())?;
+    let root = Root::make(&place())?;
     let template = Template::builder(Rootfs::open(&root.0)?).build()?;
     let pool = Pool::new(&template, 1)?;
     let mut fastest = Duration::MAX;
@@ -58,6 +58,12 @@ fn try_out() -> Result<Seen> {
     }
     let folder = root.0.parent().map(Path::to_path_buf).unwrap_or_default();
     Ok(Seen { folder, maps_ids: template.maps_ids(), fastest })
+}
+
+/// On a disk where there is one, as roots are; `/tmp` is often memory.
+fn place() -> PathBuf {
+    let disk = Path::new("/var/tmp");
+    if disk.is_dir() { disk.to_path_buf() } else { std::env::temp_dir() }
 }
 
 /// A root that goes with this value.
