@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Done, Running, fed, place};
+use common::{Done, Running, fed, json_of, place};
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::time::{Duration, Instant};
@@ -113,7 +113,8 @@ fn going_past_the_memory_limit_is_137_with_one_line() {
 #[test]
 fn a_child_killed_for_memory_leaves_the_programs_own_code() {
     let place = place("oom-child");
-    let done = place.sh(&["--memory", "16m"], "exec 2>/dev/null; sh -c 'x=$(yes)' & wait $!; exit 3");
+    let done =
+        place.sh(&["--memory", "16m"], "exec 2>/dev/null; sh -c 'x=$(yes)' & wait $!; exit 3");
     done.failed(3, "one of its processes was killed");
 }
 
@@ -204,10 +205,6 @@ fn the_scratch_folder_is_as_large_as_asked() {
     let place = place("tmp");
     let fill = "dd if=/dev/zero of=/tmp/x bs=1k count=2000 2>/dev/null; wc -c < /tmp/x";
     place.sh(&["--tmp-size", "1m"], fill).said("1048576");
-}
-
-fn json_of(text: &str) -> serde_json::Value {
-    serde_json::from_str(text.lines().last().unwrap()).unwrap()
 }
 
 #[test]

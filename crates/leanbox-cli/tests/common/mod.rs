@@ -1,5 +1,5 @@
 //! A root file system of busybox and the built command, for the tests.
-#![allow(dead_code)] // each test file is a crate of its own and uses a part
+#![allow(clippy::unwrap_used, dead_code, reason = "tests; not every test uses all of it")]
 
 use std::fs;
 use std::io::Write;
@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 const APPLETS: &str = "sh cat echo id true sleep kill env pwd hostname head wc yes ls printf dd";
 
 /// A folder that goes with the test, with a root file system in `root`.
-pub struct Place(pub PathBuf);
+pub(crate) struct Place(pub(crate) PathBuf);
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -19,7 +19,7 @@ impl Drop for Place {
 }
 
 /// A place of that name with a busybox root.
-pub fn place(name: &str) -> Place {
+pub(crate) fn place(name: &str) -> Place {
     let path = std::env::temp_dir().join(format!("leanbox-cli-{}-{name}", std::process::id()));
     let _ = fs::remove_dir_all(&path);
     let place = Place(path);
@@ -38,29 +38,29 @@ pub fn place(name: &str) -> Place {
 
 impl Place {
     /// The root file system.
-    pub fn root(&self) -> String {
+    pub(crate) fn root(&self) -> String {
         self.0.join("root").display().to_string()
     }
 
     /// Puts a file into the root.
-    pub fn file(&self, path: &str, text: &str) {
+    pub(crate) fn file(&self, path: &str, text: &str) {
         fs::write(self.0.join("root").join(path), text).unwrap();
     }
 
     /// Puts a program into the root.
-    pub fn program(&self, path: &str, text: &str) {
+    pub(crate) fn program(&self, path: &str, text: &str) {
         self.file(path, text);
         let path = self.0.join("root").join(path);
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// Puts the image configuration beside the root.
-    pub fn config(&self, json: &str) {
+    pub(crate) fn config(&self, json: &str) {
         fs::write(self.0.join("root.json"), json).unwrap();
     }
 
     /// `leanbox` with these words, in this place and with a store of its own.
-    pub fn leanbox(&self, words: &[&str]) -> Command {
+    pub(crate) fn leanbox(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_leanbox"));
         command.args(words).current_dir(&self.0).env("LEANBOX_STORE", self.0.join("store"));
         command.stdin(Stdio::null());
@@ -68,27 +68,27 @@ impl Place {
     }
 
     /// `leanbox run OPTIONS root WORDS` to its end.
-    pub fn run(&self, options: &[&str], words: &[&str]) -> Done {
+    pub(crate) fn run(&self, options: &[&str], words: &[&str]) -> Done {
         let words = [&["run"], options, &["./root"], words].concat();
         Done::of(self.leanbox(&words).output().unwrap())
     }
 
     /// The same for a shell script.
-    pub fn sh(&self, options: &[&str], script: &str) -> Done {
+    pub(crate) fn sh(&self, options: &[&str], script: &str) -> Done {
         self.run(options, &["sh", "-c", script])
     }
 }
 
 /// How a command ended.
 #[derive(Debug)]
-pub struct Done {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Done {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Done {
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim_end().to_string();
         Self {
             code: output.status.code().expect("leanbox itself was killed"),
@@ -99,7 +99,7 @@ impl Done {
 
     /// It failed with that code and one line of leanbox's that has these words in it.
     #[track_caller]
-    pub fn failed(&self, code: i32, words: &str) {
+    pub(crate) fn failed(&self, code: i32, words: &str) {
         assert_eq!(self.code, code, "{self:?}");
         assert!(self.err.starts_with("leanbox: "), "{self:?}");
         assert_eq!(self.err.lines().count(), 1, "{self:?}");
@@ -108,26 +108,26 @@ impl Done {
 
     /// It printed that and nothing on standard error, and exited with 0.
     #[track_caller]
-    pub fn said(&self, text: &str) {
+    pub(crate) fn said(&self, text: &str) {
         assert_eq!((self.code, self.out.as_str(), self.err.as_str()), (0, text, ""), "{self:?}");
     }
 }
 
 /// A command that runs on, with its output in a file to look at.
-pub struct Running {
-    pub child: Child,
-    pub out: PathBuf,
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) out: PathBuf,
 }
 
 impl Running {
-    pub fn start(place: &Place, command: &mut Command) -> Self {
+    pub(crate) fn start(place: &Place, command: &mut Command) -> Self {
         let out = place.0.join("out");
         let child = command.stdout(fs::File::create(&out).unwrap()).spawn().unwrap();
         Self { child, out }
     }
 
     /// Waits until it has printed that.
-    pub fn await_text(&self, text: &str) {
+    pub(crate) fn await_text(&self, text: &str) {
         for _ in 0..500 {
             if fs::read_to_string(&self.out).unwrap().contains(text) {
                 return;
@@ -137,19 +137,19 @@ impl Running {
         panic!("{text:?} was not printed");
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
     }
 
-    pub fn end(mut self) -> (i32, String) {
+    pub(crate) fn end(mut self) -> (i32, String) {
         let code = self.child.wait().unwrap().code().expect("leanbox itself was killed");
         (code, fs::read_to_string(&self.out).unwrap())
     }
 }
 
 /// Feeds a command's standard input.
-pub fn fed(command: &mut Command, input: &[u8]) -> Output {
+pub(crate) fn fed(command: &mut Command, input: &[u8]) -> Output {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
@@ -161,7 +161,12 @@ pub fn fed(command: &mut Command, input: &[u8]) -> Output {
 }
 
 /// Whether anything below `folder` has a name that begins with that.
-pub fn has_entry(folder: &Path, prefix: &str) -> bool {
+pub(crate) fn has_entry(folder: &Path, prefix: &str) -> bool {
     let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.any(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
+}
+
+/// The outcome in the last line.
+pub(crate) fn json_of(text: &str) -> serde_json::Value {
+    serde_json::from_str(text.lines().last().unwrap()).unwrap()
 }
