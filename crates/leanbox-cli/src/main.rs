@@ -39,9 +39,16 @@ fn answer() -> ExitCode {
         Verb::Doctor => doctor::run(),
         Verb::Gc => gc::run(),
     };
-    result.unwrap_or_else(|error| {
-        tell(&format!("leanbox: {error}"));
-        images::interrupted().unwrap_or(ExitCode::FAILURE)
+    result.unwrap_or_else(|error| match images::interrupted() {
+        // what a step says that was ended with us is not why it ended
+        Some(code) => {
+            tell("leanbox: interrupted");
+            code
+        }
+        None => {
+            tell(&format!("leanbox: {error}"));
+            ExitCode::FAILURE
+        }
     })
 }
 
