@@ -9,7 +9,7 @@ use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use leanbox_sys::process::{self, CLONE_PIDFD};
-use leanbox_sys::{Errno, Fd, fd, socket};
+use leanbox_sys::{Errno, Fd, fd, socket, sync};
 
 const STACK_SIZE: usize = 16 * 1024;
 
@@ -38,6 +38,8 @@ static MESSAGE: Lent<Message> = Lent(UnsafeCell::new(Message {
 /// What the container could not do, told to the launcher through their common memory.
 static FAILED_STEP: AtomicU32 = AtomicU32::new(0);
 static FAILED_ERRNO: AtomicI32 = AtomicI32::new(0);
+/// 1 when the container sleeps on the socket (or has given up before).
+static PARKED: AtomicU32 = AtomicU32::new(0);
 
 #[repr(C)]
 struct Message {
@@ -51,17 +53,30 @@ pub(crate) struct Parked {
     pub(crate) pidfd: Fd,
 }
 
-/// Clones the next container.
+/// Clones the next container, and waits until nothing but the start is left to do in it: what it
+/// does before would else be done within the start that comes at once.
 pub(crate) fn park(plan: Plan) -> leanbox_sys::Result<Parked> {
     FAILED_STEP.store(Step::NONE, Ordering::Relaxed);
     FAILED_ERRNO.store(0, Ordering::Relaxed);
+    PARKED.store(0, Ordering::Relaxed);
     let mut pidfd: Fd = -1;
     let top = STACK.0.get().cast::<u8>().wrapping_add(STACK_SIZE);
     let plan = plan.mapping().0.cast::<c_void>();
     // SAFETY: the stack and the message belong to this one container until it has executed
     // its program or ended; the launcher only waits meanwhile.
     let pid = unsafe { process::clone_vm(CLONE_PIDFD, top, &mut pidfd, run, plan) }?;
+    // One that was killed meanwhile says nothing; the host sees its end by the pidfd.
+    let mut patience = 10;
+    while PARKED.load(Ordering::Acquire) == 0 && patience > 0 {
+        sync::wait_while(&PARKED, 0, 100);
+        patience -= 1;
+    }
     Ok(Parked { pid, pidfd })
+}
+
+fn tell_parked() {
+    PARKED.store(1, Ordering::Release);
+    let _ = sync::wake_all(&PARKED);
 }
 
 /// What the ended container could not do.
@@ -74,6 +89,7 @@ pub(crate) fn failure() -> (u32, Errno) {
 fn give_up(plan: &Plan, step: u32, errno: Errno) -> ! {
     FAILED_STEP.store(step, Ordering::Relaxed);
     FAILED_ERRNO.store(errno.0, Ordering::Relaxed);
+    tell_parked();
     if plan.header().reports_end == 0 {
         let report = Report { kind: Kind::Ended as u32, step, errno: errno.0, status: 127 << 8 };
         let _ = socket::send(SLOT_FD, bytes_of(&report), &[]);
@@ -89,6 +105,7 @@ extern "C" fn run(plan: *mut c_void) -> ! {
     }
     // Its own copies of what the launcher still needs: closed now, not at the exec.
     let _ = fd::close_from(SLOT_FD + 1);
+    tell_parked();
     // SAFETY: the message is this container's until it ends.
     let message = unsafe { &mut *MESSAGE.0.get() };
     // SAFETY: a plain structure of numbers, every byte may be written.
