@@ -88,6 +88,7 @@ pub fn pread(fd: Fd, buffer: &mut [u8], offset: u64) -> Result<usize> {
 }
 
 /// write(2).
+#[inline(always)]
 pub fn write(fd: Fd, bytes: &[u8]) -> Result<usize> {
     // SAFETY: the bytes are valid for their length.
     unsafe { call(nr::WRITE, [int(fd), bytes.as_ptr() as usize, bytes.len()]) }

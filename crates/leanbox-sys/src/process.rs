@@ -95,6 +95,7 @@ fn pid_of(result: isize) -> Result<i32> {
 /// # Safety
 /// Without `CLONE_VM`; the child has a copy of the caller's memory with only one thread, so it
 /// may use nothing that another thread might have held locked. Any pidfd pointer must be valid.
+#[inline(always)]
 pub unsafe fn fork3(args: &CloneArgs) -> Result<i32> {
     let size = size_of::<CloneArgs>();
     // SAFETY: the structure is valid; the caller answers for what the child does.
@@ -142,6 +143,7 @@ pub unsafe fn clone3_vm(
 }
 
 /// exit_group(2).
+#[inline(always)]
 pub fn exit(code: i32) -> ! {
     loop {
         // SAFETY: a number.
@@ -171,6 +173,7 @@ pub unsafe fn execve_fd(fd: Fd, argv: *const *const u8, envp: *const *const u8) 
 }
 
 /// wait4(2), begun again when interrupted: pid and raw status.
+#[inline(always)]
 pub fn wait(pid: i32, options: i32) -> Result<(i32, i32)> {
     let mut status = 0i32;
     loop {
@@ -293,6 +296,7 @@ pub unsafe fn set_filter(filter: *const u8, length: u16) -> Result<()> {
 }
 
 /// setns(2).
+#[inline(always)]
 pub fn setns(fd: Fd, flags: u64) -> Result<()> {
     // SAFETY: numbers only.
     unsafe { call(nr::SETNS, [int(fd), flags as usize]) }.map(drop)
