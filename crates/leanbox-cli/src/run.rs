@@ -120,8 +120,10 @@ impl Args {
 
     fn template(&self) -> Result<Template> {
         let root = self.words.first().map(String::as_str).unwrap_or_default();
-        let mut builder =
-            Template::builder(open_root(root)?).limits(self.limits()).hostname(&self.hostname);
+        let mut builder = Template::builder(open_root(root)?)
+            .limits(self.limits())
+            .hostname(&self.hostname)
+            .ahead();
         if let Some(user) = &self.user {
             builder = builder.user(user);
         }

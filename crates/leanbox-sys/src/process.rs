@@ -27,6 +27,9 @@ pub const CLONE_NEWPID: u64 = 0x2000_0000;
 pub const CLONE_NEWNET: u64 = 0x4000_0000;
 /// clone3(2): signal handlers become the default ones.
 pub const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+/// clone(2): clear the word at `child_tid` and wake who waits on it when the child leaves the
+/// shared memory.
+pub const CLONE_CHILD_CLEARTID: u64 = 0x0020_0000;
 /// clone3(2): be born in the cgroup of `cgroup` (v2).
 pub const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
@@ -50,7 +53,7 @@ pub struct CloneArgs {
     pub flags: u64,
     /// Address of an `i32` that gets the pidfd.
     pub pidfd: u64,
-    /// Unused here.
+    /// Address of the word for [`CLONE_CHILD_CLEARTID`].
     pub child_tid: u64,
     /// Unused here.
     pub parent_tid: u64,

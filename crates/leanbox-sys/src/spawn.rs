@@ -1,61 +1,133 @@
 //! Starting the static program from a process of any size and number of threads: one clone in
-//! shared memory, so that nothing of the caller is copied, into new namespaces where asked.
+//! shared memory, so that nothing of the caller is copied, into new namespaces where asked. The
+//! caller goes on while the child is on its way to its program.
 
-use crate::process::{self, CLONE_CLEAR_SIGHAND, CLONE_PIDFD, CLONE_VFORK, CLONE_VM, CloneArgs};
-use crate::{Errno, Fd, Result, fd};
+use crate::process::{self, CLONE_CHILD_CLEARTID, CLONE_CLEAR_SIGHAND, CLONE_VM, CloneArgs};
+use crate::{Errno, Fd, Result, fd, sync};
 use core::ffi::{CStr, c_void};
-use core::sync::atomic::{AtomicI32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 const STACK_SIZE: usize = 64 * 1024;
+const FDS_MAX: usize = 8;
 
-/// What the child needs; it lives on the caller's stack, who sleeps meanwhile.
-struct Plan<'a> {
-    program: Fd,
-    argv: [*const u8; 2],
-    fds: &'a [Fd],
+/// What the child needs, at the lower end of its stack.
+#[repr(C)]
+struct Plan {
+    /// Not 0 while the child is in our memory: the kernel clears it at the exec or the end
+    /// (`CLONE_CHILD_CLEARTID`).
+    in_memory: AtomicU32,
     errno: AtomicI32,
+    program: Fd,
+    count: usize,
+    fds: [Fd; FDS_MAX],
+    argv: [*const u8; 2],
 }
 
+/// A child that may not have executed its program yet.
+#[derive(Debug)]
+pub struct Spawning {
+    plan: *const Plan,
+    pid: i32,
+}
+
+// SAFETY: the memory is this value's and the child's alone, and what both look at is atomic.
+unsafe impl Send for Spawning {}
+
 /// Executes the open file `program` with the one argument `name`, an empty environment, and
-/// `fds` as its descriptors 3, 4, …; the standard streams are inherited. Its end sends no
-/// signal to anybody. Returns its pid and a pidfd.
+/// `fds` (at most 8) as its descriptors 3, 4, …; the standard streams are inherited. Its end sends
+/// no signal to anybody.
 ///
 /// # Errors
-/// clone3(2), dup3(2) or execveat(2) failed.
-pub fn spawn(program: Fd, name: &CStr, namespaces: u64, fds: &[Fd]) -> Result<(i32, Fd)> {
+/// mmap(2) or clone3(2) failed.
+pub fn spawn(program: Fd, name: &'static CStr, namespaces: u64, fds: &[Fd]) -> Result<Spawning> {
     let stack = fd::map_anonymous(STACK_SIZE, false)?;
-    let mut pidfd: Fd = -1;
+    let plan = stack.cast::<Plan>();
+    let mut own = [-1; FDS_MAX];
+    let count = fds.len().min(FDS_MAX);
+    own[..count].copy_from_slice(&fds[..count]);
+    // SAFETY: a fresh mapping, larger than a plan and page-aligned.
+    unsafe {
+        plan.write(Plan {
+            in_memory: AtomicU32::new(1),
+            errno: AtomicI32::new(0),
+            program,
+            count,
+            fds: own,
+            argv: [name.as_ptr().cast(), core::ptr::null()],
+        });
+    }
     let args = CloneArgs {
-        flags: namespaces | CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
-        pidfd: &raw mut pidfd as u64,
+        flags: namespaces | CLONE_VM | CLONE_CLEAR_SIGHAND | CLONE_CHILD_CLEARTID,
+        child_tid: plan as u64,
         stack: stack as u64,
         stack_size: STACK_SIZE as u64,
         ..CloneArgs::default()
     };
-    let argv = [name.as_ptr().cast(), core::ptr::null()];
-    let plan = Plan { program, argv, fds, errno: AtomicI32::new(0) };
-    let mask = process::set_signal_mask(u64::MAX)?;
-    let argument = (&raw const plan).cast_mut().cast();
-    // SAFETY: CLONE_VFORK: stack and plan outlive the child's use of them. Signals are blocked,
-    // so no handler of the caller's runs in the child.
-    let cloned = unsafe { process::clone3_vm(&args, execute, argument) };
-    let _ = process::set_signal_mask(mask);
-    // SAFETY: the child no longer runs on it.
-    unsafe { fd::unmap(stack, STACK_SIZE) };
-    let pid = cloned?;
-    match plan.errno.load(Ordering::Acquire) {
-        0 => Ok((pid, pidfd)),
-        errno => {
-            let _ = process::wait(pid, process::WALL);
-            fd::close(pidfd);
-            Err(Errno(errno))
+    let cloned = process::set_signal_mask(u64::MAX).and_then(|mask| {
+        // SAFETY: stack and plan stay mapped until the kernel has told that the child has left our
+        // memory. Signals are blocked, so no handler of the caller's runs in the child; it uses
+        // nothing of a thread's own memory.
+        let cloned = unsafe { process::clone3_vm(&args, execute, plan.cast()) };
+        let _ = process::set_signal_mask(mask);
+        cloned
+    });
+    match cloned {
+        Ok(pid) => {
+            // A new process mostly waits for this CPU; once it executes it is moved to an idle one.
+            sync::yield_now();
+            Ok(Spawning { plan, pid })
+        }
+        Err(errno) => {
+            // SAFETY: no child runs on it.
+            unsafe { fd::unmap(stack, STACK_SIZE) };
+            Err(errno)
         }
     }
 }
 
+impl Spawning {
+    /// Its pid.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Waits until the program was executed.
+    ///
+    /// # Errors
+    /// dup3(2) or execveat(2) failed; the child was waited for.
+    pub fn finish(self) -> Result<()> {
+        match self.left() {
+            Errno(0) => Ok(()),
+            errno => {
+                let _ = process::wait(self.pid, process::WALL);
+                Err(errno)
+            }
+        }
+    }
+
+    /// Waits until the child has left our memory; how that went.
+    fn left(&self) -> Errno {
+        // SAFETY: mapped until this value is dropped.
+        let plan = unsafe { &*self.plan };
+        while plan.in_memory.load(Ordering::Acquire) != 0 {
+            sync::wait_while(&plan.in_memory, 1, 1000);
+        }
+        Errno(plan.errno.load(Ordering::Acquire))
+    }
+}
+
+impl Drop for Spawning {
+    fn drop(&mut self) {
+        let _ = self.left();
+        // SAFETY: the child has left it.
+        unsafe { fd::unmap(self.plan.cast_mut().cast(), STACK_SIZE) };
+    }
+}
+
 extern "C" fn execute(plan: *mut c_void) -> ! {
-    // SAFETY: `spawn` passes its plan and sleeps.
-    let plan = unsafe { &*plan.cast::<Plan<'_>>() };
+    // SAFETY: `spawn` passes its plan, which stays until this process has left the memory.
+    let plan = unsafe { &*plan.cast::<Plan>() };
     let errno = place(plan).map_or_else(
         |errno| errno,
         |program| {
@@ -69,18 +141,17 @@ extern "C" fn execute(plan: *mut c_void) -> ! {
 }
 
 /// Moves everything out of the way, then to its place; all other descriptors are closed.
-fn place(plan: &Plan<'_>) -> Result<Fd> {
+fn place(plan: &Plan) -> Result<Fd> {
     const ASIDE: Fd = 64;
-    let mut aside = [-1; 8];
+    let mut aside = [-1; FDS_MAX];
     let program = fd::dup_above(plan.program, ASIDE)?;
-    for (from, to) in plan.fds.iter().zip(aside.iter_mut()) {
+    for (from, to) in plan.fds[..plan.count].iter().zip(aside.iter_mut()) {
         *to = fd::dup_above(*from, ASIDE)?;
     }
-    let count = plan.fds.len().min(aside.len());
-    for (from, target) in aside[..count].iter().zip(3..) {
+    for (from, target) in aside[..plan.count].iter().zip(3..) {
         fd::dup_to(*from, target, false)?;
     }
-    let program_at = 3 + count as Fd;
+    let program_at = 3 + plan.count as Fd;
     fd::dup_to(program, program_at, true)?;
     fd::close_from(program_at + 1)?;
     let _ = process::set_signal_mask(0);

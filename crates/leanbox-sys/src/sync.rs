@@ -14,6 +14,12 @@ pub fn now_ns() -> u64 {
     time[0] * 1_000_000_000 + time[1]
 }
 
+/// Lets others run on this CPU first (sched_yield(2)).
+pub fn yield_now() {
+    // SAFETY: no arguments; it cannot fail.
+    let _ = unsafe { call(nr::SCHED_YIELD, []) };
+}
+
 /// Waits until `word` is no longer `seen` (futex(2), `FUTEX_WAIT`), at most `timeout_ms`.
 pub fn wait_while(word: &AtomicU32, seen: u32, timeout_ms: u64) {
     let limit = [timeout_ms / 1000, timeout_ms % 1000 * 1_000_000];

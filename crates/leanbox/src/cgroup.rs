@@ -8,8 +8,8 @@
 //!
 //! ```text
 //! Layout   which hierarchy serves what, and where we stand in each
-//!  └ Parent   one folder per owner process in each of them
-//!     └ Group   one folder per slot below that
+//!  └ Parent   where one owner's groups are in each of them
+//!     └ Group   one folder per slot there
 //! ```
 
 mod file;
@@ -31,44 +31,53 @@ pub(crate) use usage::Baseline;
 use crate::{Error, Limits, Result};
 use layout::{Hierarchy, Version};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
-/// One owner process's folder in each hierarchy that is used; the slots' groups are below it.
+/// Where one owner's groups are: the first beside our own processes, the others in a folder per
+/// hierarchy, made when the second group is. Most owners start one container, and each folder
+/// costs 20 to 50 µs to make and as much to remove.
 #[derive(Debug)]
 pub(crate) struct Parent {
-    places: Vec<Hierarchy>,
+    homes: Vec<Hierarchy>,
+    name: String,
+    made: Mutex<Vec<Hierarchy>>,
 }
 
 impl Parent {
-    /// Makes the folders `name` inside our own group of each hierarchy, and on v2 hands the
-    /// controllers down to them.
+    /// Finds the group to make ours in for each hierarchy, which on v2 hands its controllers
+    /// down. `name` is that of the folders.
     ///
     /// # Errors
     /// `Unsupported` with the remedy where v2 cannot hand controllers down because our own group
-    /// holds processes; else the call that failed, with its path. Nothing is left behind.
-    pub(crate) fn create(layout: &Layout, name: &str) -> Result<Self> {
+    /// holds processes; else the call that failed, with its path.
+    pub(crate) fn find(layout: &Layout, name: &str) -> Result<Self> {
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
             return Err(Error::invalid(format!("{name:?} is not a name for a resource group")));
         }
-        let mut parent = Self { places: Vec::with_capacity(layout.hierarchies.len()) };
-        for hierarchy in &layout.hierarchies {
-            let home = match hierarchy.version {
+        let home = |hierarchy: &Hierarchy| {
+            let folder = match hierarchy.version {
                 Version::V1 => hierarchy.folder.clone(),
                 Version::V2 => subtree::home(hierarchy)?,
             };
-            let folder = home.join(name);
-            file::make_folder(&folder)?;
-            // recorded before anything else can fail, so that dropping removes it
-            parent.places.push(Hierarchy { folder, ..*hierarchy });
-            if let (Version::V2, Some(place)) = (hierarchy.version, parent.places.last()) {
-                subtree::enable(&place.folder, &place.roles.always_on())?;
-            }
-        }
-        Ok(parent)
+            Ok(Hierarchy { folder, ..*hierarchy })
+        };
+        let homes = layout.hierarchies.iter().map(home).collect::<Result<_>>()?;
+        Ok(Self { homes, name: name.to_string(), made: Mutex::default() })
     }
 
-    /// The folders, for the owner's record: what [`remove_tree`] takes when the owner is dead.
+    /// Every folder that may come to be, for the owner's record: what [`remove_tree`] takes when
+    /// the owner is dead.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
-        self.places.iter().map(|place| place.folder.clone()).collect()
+        let folders = |name: String| self.homes.iter().map(move |home| home.folder.join(&name));
+        folders(self.name.clone()).chain(folders(self.first_name())).collect()
+    }
+
+    /// Makes the first group. There can be only one.
+    ///
+    /// # Errors
+    /// As for [`group`](Self::group).
+    pub(crate) fn first(&self, limits: &Limits) -> Result<Group> {
+        Group::create(&self.homes, &self.first_name(), limits)
     }
 
     /// Makes the group `name` with `limits`.
@@ -77,7 +86,26 @@ impl Parent {
     /// The call that failed, with its path; `Unsupported` if a CPU limit is asked and no
     /// hierarchy has the cpu controller. Nothing is left behind.
     pub(crate) fn group(&self, name: &str, limits: &Limits) -> Result<Group> {
-        Group::create(&self.places, name, limits)
+        Group::create(&self.folders()?, name, limits)
+    }
+
+    fn first_name(&self) -> String {
+        format!("{}-first", self.name)
+    }
+
+    /// The folders of all groups but the first.
+    fn folders(&self) -> Result<Vec<Hierarchy>> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        for home in &self.homes[made.len()..] {
+            let folder = home.folder.join(&self.name);
+            file::make_folder(&folder)?;
+            // noted before anything else can fail, so that dropping removes it
+            made.push(Hierarchy { folder: folder.clone(), ..*home });
+            if home.version == Version::V2 {
+                subtree::enable(&folder, &home.roles.controllers())?;
+            }
+        }
+        Ok(made.clone())
     }
 }
 
@@ -85,7 +113,7 @@ impl Drop for Parent {
     /// Removes the folders. Whoever held processes in them has killed those before; what is
     /// still busy after the bound of `remove` stays for the next owner's reclaim.
     fn drop(&mut self) {
-        for place in &self.places {
+        for place in self.made.get_mut().unwrap_or_else(PoisonError::into_inner) {
             let _ = remove::remove_folders(&place.folder);
         }
     }

@@ -30,7 +30,11 @@ impl Floor {
             rustix::fs::memfd_create("leanbox-floor", MemfdFlags::CLOEXEC).map_err(wrap)?;
         rustix::fs::ftruncate(&samples, (FLOOR_SAMPLES_MAX * 8) as u64).map_err(wrap)?;
         let (control, theirs) = packet_pair()?;
-        let pid = spawn_role(c"leanbox-floor", 0, &[&theirs, &samples])?;
+        let spawning = spawn_role(c"leanbox-floor", 0, &[&theirs, &samples])?;
+        let pid = spawning.pid();
+        spawning.finish().map_err(|errno| {
+            Error::syscall("execveat(floor)", Errno::from_raw_os_error(errno.0))
+        })?;
         Ok(Self { control: Some(control), samples, pid })
     }
 

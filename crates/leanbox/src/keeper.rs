@@ -8,6 +8,7 @@ use crate::{Error, ErrorKind, Result};
 use leanbox_launcher::LAUNCHER;
 use leanbox_launcher::wire::{Ask, Reply, Request, Step, bytes_of, message_of};
 use leanbox_sys::process::{CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS};
+use leanbox_sys::spawn::Spawning;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::net::{
@@ -16,6 +17,7 @@ use rustix::net::{
 };
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::io::{IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -28,8 +30,16 @@ const ANCILLARY_BYTES: usize = 512;
 #[derive(Debug)]
 pub(crate) struct Keeper {
     control: Option<OwnedFd>,
-    pid: i32,
+    /// Until it was waited for.
+    pid: Option<i32>,
     answers: Mutex<HashMap<u32, Answer>>,
+}
+
+/// A keeper on its way.
+#[derive(Debug)]
+pub(crate) struct Starting {
+    keeper: Keeper,
+    spawning: Spawning,
 }
 
 /// A reply and what came with it.
@@ -41,15 +51,12 @@ pub(crate) struct Answer {
 
 impl Keeper {
     /// Starts a keeper for `plan`, hands it the trees, and has it map them once to the ids of
-    /// `block`: [`Unsupported`](ErrorKind::Unsupported) where that cannot be done.
-    pub(crate) fn start(plan: &Plan, trees: &[OwnedFd], block: Block) -> Result<Self> {
+    /// `block`. It sets itself up while the host goes on.
+    pub(crate) fn begin(plan: &Plan, trees: &[OwnedFd], block: Block) -> Result<Starting> {
         let plan_fd = sealed_memory("leanbox-plan", &plan.to_bytes())?;
         let (control, theirs) = packet_pair()?;
         let host = pidfd_open(getpid(), PidfdFlags::empty())
             .map_err(|errno| Error::syscall("pidfd_open(self)", errno))?;
-        let pid = spawn_role(c"leanbox-keeper", KEEPER_NAMESPACES, &[&theirs, &plan_fd, &host])?;
-        drop(theirs);
-        let keeper = Self { control: Some(control), pid, answers: Mutex::default() };
         let hello = Request {
             ask: Ask::Trees as u32,
             block: block.0,
@@ -57,17 +64,29 @@ impl Keeper {
             ..Request::default()
         };
         let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
-        keeper.send(hello, &trees)?;
-        let answer = keeper.receive()?;
-        match answer.reply.step {
-            0 => Ok(keeper),
-            step @ Step::TREE => {
-                let error = step_error(plan, step, answer.reply.errno, false);
-                Err(error.with_kind(ErrorKind::Unsupported))
-            }
-            step => Err(step_error(plan, step, answer.reply.errno, false)
-                .during("making a keeper")
-                .remedy("leanbox doctor says what is missing")),
+        // Sent ahead: it finds them when it is ready, and need not wait for the host.
+        send_with_fds(&control, bytes_of(&hello), &trees)
+            .map_err(|errno| Error::syscall("sendmsg(keeper)", errno))?;
+        let fds = [&theirs, &plan_fd, &host];
+        let spawning = spawn_role(c"leanbox-keeper", KEEPER_NAMESPACES, &fds)?;
+        let keeper =
+            Self { control: Some(control), pid: Some(spawning.pid()), answers: Mutex::default() };
+        Ok(Starting { keeper, spawning })
+    }
+
+    /// Has the keeper and every slot end, without waiting for it. Shut down, not only closed:
+    /// processes that were forked from this one may have the socket open too.
+    pub(crate) fn end(&mut self) {
+        if let Some(control) = self.control.take() {
+            let _ = rustix::net::shutdown(control, rustix::net::Shutdown::Both);
+        }
+    }
+
+    /// Waits until the keeper, and so every slot, is gone.
+    pub(crate) fn wait(&mut self) {
+        self.end();
+        if let Some(pid) = self.pid.take() {
+            let _ = leanbox_sys::process::wait(pid, leanbox_sys::process::WALL);
         }
     }
 
@@ -104,36 +123,59 @@ impl Keeper {
 
     /// The keeper's pid as this process sees it.
     pub(crate) fn pid(&self) -> i32 {
-        self.pid
+        self.pid.unwrap_or(0)
     }
 }
 
 impl Drop for Keeper {
-    /// The end of the socket ends the keeper; it ends when all its slots have. Shut down, not
-    /// only closed: processes that were forked from this one may have it open too.
+    /// The end of the socket ends the keeper; it ends when all its slots have.
     fn drop(&mut self) {
-        if let Some(control) = self.control.take() {
-            let _ = rustix::net::shutdown(control, rustix::net::Shutdown::Both);
+        self.wait();
+    }
+}
+
+impl Starting {
+    /// To ask for a slot ahead.
+    pub(crate) fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    /// Waits until the keeper is set up: [`Unsupported`](ErrorKind::Unsupported) where it cannot
+    /// map the trees' ids.
+    pub(crate) fn ready(self, plan: &Plan) -> Result<Keeper> {
+        let Self { mut keeper, spawning } = self;
+        spawning.finish().map_err(|errno| {
+            keeper.pid = None;
+            Error::syscall("execveat(keeper)", Errno::from_raw_os_error(errno.0))
+        })?;
+        let answer = keeper.answer(0)?;
+        let error = |step| step_error(plan, step, answer.reply.errno, false);
+        match answer.reply.step {
+            0 => Ok(keeper),
+            step @ Step::TREE => Err(error(step).with_kind(ErrorKind::Unsupported)),
+            step => Err(error(step)
+                .during("making a keeper")
+                .remedy("leanbox doctor says what is missing")),
         }
-        let _ = leanbox_sys::process::wait(self.pid, leanbox_sys::process::WALL);
     }
 }
 
 const KEEPER_NAMESPACES: u64 = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS;
 
 /// Starts the static program in the role `name` with `fds` from 3 on and no streams.
-pub(crate) fn spawn_role(name: &std::ffi::CStr, namespaces: u64, fds: &[&OwnedFd]) -> Result<i32> {
+pub(crate) fn spawn_role(
+    name: &'static CStr,
+    namespaces: u64,
+    fds: &[&OwnedFd],
+) -> Result<Spawning> {
     let raw: Vec<i32> = fds.iter().map(|fd| fd.as_raw_fd()).collect();
-    let (pid, pidfd) = leanbox_sys::spawn::spawn(program()?.as_raw_fd(), name, namespaces, &raw)
-        .map_err(|errno| {
-            let error = Error::syscall(
-                format!("clone3({namespaces:#x}) of the keeper"),
-                Errno::from_raw_os_error(errno.0),
-            );
-            error.remedy("leanbox needs root; leanbox doctor says what is missing")
-        })?;
-    leanbox_sys::fd::close(pidfd);
-    Ok(pid)
+    leanbox_sys::spawn::spawn(program()?.as_raw_fd(), name, namespaces, &raw).map_err(|errno| {
+        let error = Error::syscall(
+            format!("clone3({namespaces:#x}) of the keeper"),
+            Errno::from_raw_os_error(errno.0),
+        );
+        error.remedy("leanbox needs root; leanbox doctor says what is missing")
+    })
 }
 
 /// The static program as an open file: a sealed memfd, else (`vm.memfd_noexec=2`) a file in the

@@ -38,6 +38,8 @@ pub(crate) struct Owner {
     folder: PathBuf,
     file: File,
     record: Record,
+    /// Bytes of the record as written.
+    length: usize,
     free: Vec<u32>,
 }
 
@@ -80,7 +82,7 @@ impl Owner {
         let file = open_record(&path, true).map_err(|e| Error::syscall(path.display(), e))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|errno| Error::syscall(format!("flock({})", path.display()), errno))?;
-        let mut owner = Self { name, folder, file, record: me, free: Vec::new() };
+        let mut owner = Self { name, folder, file, record: me, length: 0, free: Vec::new() };
         owner.reserve(CHUNK)?;
         Ok(owner)
     }
@@ -142,8 +144,13 @@ impl Owner {
         self.file
             .rewind()
             .and_then(|()| self.file.write_all(&text))
-            .and_then(|()| self.file.set_len(text.len() as u64))
-            .map_err(|error| Error::io(path.display(), &error))
+            .and_then(|()| match text.len() < self.length {
+                true => self.file.set_len(text.len() as u64),
+                false => Ok(()),
+            })
+            .map_err(|error| Error::io(path.display(), &error))?;
+        self.length = text.len();
+        Ok(())
     }
 }
 

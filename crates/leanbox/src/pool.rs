@@ -15,7 +15,7 @@ const DYING_MAX: usize = 256;
 /// Groups kept for the next slots.
 const GROUPS_MAX: usize = 64;
 /// How long a killed slot may take to be gone.
-const REAP_MS: i64 = 10_000;
+pub(crate) const REAP_MS: i64 = 10_000;
 
 /// Prepared slots of a template. May be shared by threads.
 #[derive(Debug, Clone)]
@@ -150,6 +150,9 @@ impl Pool {
 
     fn ask(&self, state: &mut State) -> Result<Making> {
         self.bury_oldest(state, 0);
+        if let Some(first) = self.inner().first_slot() {
+            return Ok(first);
+        }
         let ground = self.inner().ground(state.groups.pop())?;
         let inner = self.inner();
         Making::ask(&inner.keeper, &inner.plan, ground).map_err(|unasked| {

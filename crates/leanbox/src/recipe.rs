@@ -28,6 +28,7 @@ pub(crate) struct Recipe {
     pub(crate) tmp: bool,
     pub(crate) policy: Policy,
     pub(crate) idmap: bool,
+    pub(crate) ahead: bool,
 }
 
 impl Recipe {
@@ -43,6 +44,7 @@ impl Recipe {
             tmp: true,
             policy: Policy::Once,
             idmap: !crate::probe::is_off("idmap"),
+            ahead: false,
         }
     }
 }

@@ -144,6 +144,11 @@ impl Making {
         Ok((socket, orders.map(|(ours, _)| ours)))
     }
 
+    /// Its group, when its keeper has ended without making it.
+    pub(crate) fn give_up(self) -> Group {
+        self.ground.group
+    }
+
     /// Waits until the slot is there; a failed one gives its ground back.
     pub(crate) fn finish(self, keeper: &Keeper, plan: &Plan) -> Result<Slot, Unmade> {
         let answer = keeper.answer(self.ground.number).map_err(|error| Unmade {

@@ -7,14 +7,18 @@ use crate::identity::Identity;
 use crate::keeper::Keeper;
 use crate::owner::{Block, Owner};
 use crate::plan::Plan;
+use crate::pool::REAP_MS;
 use crate::recipe::{self, Recipe};
 use crate::shifted;
-use crate::slot::{Dying, Ground};
+use crate::slot::{Dying, Ground, Making};
 use crate::{Capability, Error, ErrorKind, Limits, Result, Rootfs};
 use rustix::io::Errno;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// The number of the first slot.
+const FIRST: u32 = 1;
 
 /// Whether a slot serves once or again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,6 +51,15 @@ pub struct Bind {
     pub read_only: bool,
 }
 
+/// What was made before anybody asked, for whoever comes first.
+#[derive(Debug, Default)]
+enum First {
+    #[default]
+    Taken,
+    Group(Group),
+    Slot(Making),
+}
+
 /// Builds a [`Template`].
 #[derive(Debug)]
 pub struct TemplateBuilder {
@@ -59,18 +72,19 @@ pub struct Template {
     pub(crate) inner: Arc<Inner>,
 }
 
-/// Fields end in the order in which they stand: the keeper (and so every slot) before the groups
-/// it lived in, the groups before the record that speaks for them.
+/// Fields end in the order in which they stand: the groups before the record that speaks for
+/// them.
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub(crate) keeper: Keeper,
     pub(crate) plan: Plan,
     pub(crate) rootfs: Rootfs,
     limits: Limits,
     holder: OnceLock<Result<crate::fork::Holder>>,
     /// Killed slots whose groups can be removed when the keeper has ended.
     with_keeper: Mutex<Vec<Dying>>,
+    first: Mutex<First>,
     parent: Parent,
+    pub(crate) keeper: Keeper,
     owner: Mutex<Owner>,
     next: AtomicU32,
     /// The one block of all slots, where ids cannot be mapped per slot.
@@ -135,6 +149,13 @@ impl TemplateBuilder {
         self
     }
 
+    /// Begins the first slot while the keeper sets itself up: for whoever starts at once.
+    #[must_use]
+    pub fn ahead(mut self) -> Self {
+        self.recipe.ahead = true;
+        self
+    }
+
     /// Takes the fallback of kernels without idmapped mounts even where they work (tests).
     #[doc(hidden)]
     #[must_use]
@@ -154,13 +175,33 @@ impl TemplateBuilder {
         let spec = recipe.user.clone().unwrap_or_else(|| recipe.rootfs.config().user.clone());
         let identity = Identity::resolve(&spec, &recipe.rootfs)?;
         let mut owner = Owner::register()?;
-        let layout = Layout::detect()?;
-        owner.owns_groups(
-            layout.hierarchies.iter().map(|h| h.folder.join(owner.name())).collect(),
-        )?;
-        let parent = Parent::create(&layout, owner.name())?;
+        let block = owner.take_block()?;
+        let plan = recipe::plan(&recipe, identity.clone(), recipe.idmap)?;
+        let starting = match recipe.idmap {
+            true => Some(Keeper::begin(&plan, &recipe::trees(&recipe)?, block)?),
+            false => None,
+        };
+        // What needs no keeper is done while it sets itself up: half a millisecond on two CPUs.
+        let parent = Parent::find(&Layout::detect()?.needed_for(&recipe.limits), owner.name())?;
         owner.owns_groups(parent.paths())?;
-        let (keeper, plan, shared_block) = start_keeper(&recipe, identity, &mut owner)?;
+        let mut first = First::Group(parent.first(&recipe.limits)?);
+        if let (Some(starting), true) = (&starting, recipe.ahead) {
+            first = first.begin(starting.keeper(), &plan, block)?;
+        }
+        let (keeper, plan, shared_block) = match starting.map(|starting| starting.ready(&plan)) {
+            Some(Ok(keeper)) => (keeper, plan, None),
+            Some(Err(error)) if error.kind() != ErrorKind::Unsupported => return Err(error),
+            // Ids cannot be mapped: one block for all slots, on an owner-shifted copy.
+            _ => {
+                first = first.back_to_group();
+                let plan = recipe::plan(&recipe, identity, false)?;
+                let trees = shifted::trees(&recipe, &mut owner, block)?;
+                (Keeper::begin(&plan, &trees, block)?.ready(&plan)?, plan, Some(block))
+            }
+        };
+        if matches!((&first, shared_block), (First::Group(_), None)) {
+            owner.give_block(block);
+        }
         let Recipe { rootfs, limits, .. } = recipe;
         let inner = Inner {
             keeper,
@@ -169,35 +210,14 @@ impl TemplateBuilder {
             limits,
             holder: OnceLock::new(),
             with_keeper: Mutex::default(),
+            first: Mutex::new(first),
             parent,
             owner: Mutex::new(owner),
-            next: AtomicU32::new(1),
+            next: AtomicU32::new(FIRST + 1),
             shared_block,
         };
         Ok(Template { inner: Arc::new(inner) })
     }
-}
-
-/// A keeper whose slots map their ids, else one on an owner-shifted copy.
-fn start_keeper(
-    recipe: &Recipe,
-    identity: Identity,
-    owner: &mut Owner,
-) -> Result<(Keeper, Plan, Option<Block>)> {
-    let block = owner.take_block()?;
-    if recipe.idmap {
-        let plan = recipe::plan(recipe, identity.clone(), true)?;
-        match Keeper::start(&plan, &recipe::trees(recipe)?, block) {
-            Err(error) if error.kind() == ErrorKind::Unsupported => {}
-            started => {
-                owner.give_block(block);
-                return started.map(|keeper| (keeper, plan, None));
-            }
-        }
-    }
-    let plan = recipe::plan(recipe, identity, false)?;
-    let trees = shifted::trees(recipe, owner, block)?;
-    Ok((Keeper::start(&plan, &trees, block)?, plan, Some(block)))
 }
 
 impl Template {
@@ -242,9 +262,28 @@ impl Inner {
         Ok(Ground { number, block, group })
     }
 
+    /// The slot that was begun ahead, for whoever comes first.
+    pub(crate) fn first_slot(&self) -> Option<Making> {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::take(&mut *first) {
+            First::Slot(making) => Some(making),
+            other => {
+                *first = other;
+                None
+            }
+        }
+    }
+
     /// A group with the template's limits.
     pub(crate) fn group(&self, name: &str) -> Result<Group> {
-        self.parent.group(name, &self.limits)
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::take(&mut *first) {
+            First::Group(group) => Ok(group),
+            other => {
+                *first = other;
+                self.parent.group(name, &self.limits)
+            }
+        }
     }
 
     /// Takes a ground back; the group is returned if it can serve again.
@@ -268,6 +307,43 @@ impl Inner {
     pub(crate) fn holder(&self) -> Result<&crate::fork::Holder> {
         let made = self.holder.get_or_init(|| crate::fork::Holder::make(self));
         made.as_ref().map_err(Clone::clone)
+    }
+}
+
+impl First {
+    /// Asks for the first slot, on this group.
+    fn begin(self, keeper: &Keeper, plan: &Plan, block: Block) -> Result<Self> {
+        let Self::Group(group) = self else { return Ok(self) };
+        let ground = Ground { number: FIRST, block, group };
+        Making::ask(keeper, plan, ground).map(Self::Slot).map_err(|unasked| unasked.0)
+    }
+
+    /// The keeper has ended without making it.
+    fn back_to_group(self) -> Self {
+        match self {
+            Self::Slot(making) => Self::Group(making.give_up()),
+            other => other,
+        }
+    }
+}
+
+impl Drop for Inner {
+    /// The groups are removed while the keeper is on its way out: it takes its time for its mounts.
+    fn drop(&mut self) {
+        self.keeper.end();
+        let first = self.first_slot();
+        if self.holder.get().is_some() || first.is_some() {
+            // Processes in a group of which nothing tells the end but this.
+            self.keeper.wait();
+        }
+        drop(first);
+        let with_keeper = self.with_keeper.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for dying in with_keeper.drain(..) {
+            // One that is not gone in time keeps its group; the record stays and names it.
+            if let Ok(ground) = dying.reap(REAP_MS) {
+                drop(ground);
+            }
+        }
     }
 }
 

@@ -78,6 +78,7 @@ pub(crate) mod nr {
     pub(crate) const EXIT_GROUP: usize = 94;
     pub(crate) const UNSHARE: usize = 97;
     pub(crate) const FUTEX: usize = 98;
+    pub(crate) const SCHED_YIELD: usize = 124;
     pub(crate) const CLOCK_GETTIME: usize = 113;
     pub(crate) const SCHED_SETAFFINITY: usize = 122;
     pub(crate) const KILL: usize = 129;

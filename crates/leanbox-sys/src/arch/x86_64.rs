@@ -72,6 +72,7 @@ pub(crate) mod nr {
     pub(crate) const PPOLL: usize = 271;
     pub(crate) const SENDMSG: usize = 46;
     pub(crate) const RECVMSG: usize = 47;
+    pub(crate) const SCHED_YIELD: usize = 24;
     pub(crate) const CLONE: usize = 56;
     pub(crate) const EXECVE: usize = 59;
     pub(crate) const WAIT4: usize = 61;

@@ -6,6 +6,7 @@
 use crate::{Error, Result};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -50,9 +51,14 @@ pub(super) fn write_raw(fd: &OwnedFd, value: &str) -> rustix::io::Result<()> {
     rustix::io::retry_on_intr(|| rustix::io::write(fd, value.as_bytes())).map(drop)
 }
 
-/// The whole text of a file.
+/// The whole text of a file; the kernel tells no size, so room for most is taken at once.
 pub(super) fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|error| Error::io(format!("read({path:?})"), &error))
+    const ROOM_BYTES: usize = 16 * 1024;
+    let mut text = String::with_capacity(ROOM_BYTES);
+    std::fs::File::open(path)
+        .and_then(|mut file| file.read_to_string(&mut text))
+        .map_err(|error| Error::io(format!("read({path:?})"), &error))?;
+    Ok(text)
 }
 
 fn open_raw(path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {

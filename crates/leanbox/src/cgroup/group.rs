@@ -7,12 +7,10 @@ use super::file;
 use super::layout::{Hierarchy, Version};
 use super::plan::settings;
 use super::remove::remove_folders;
-use super::subtree;
 use super::usage::{Baseline, Counters, Usage};
 use crate::{Error, ErrorKind, Limits, Result};
 use rustix::fs::OFlags;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 /// Memory that may stay charged to a group that serves again: what the kernel charges ahead for
 /// one CPU. Measured on 6.18: after `true` a group shows 252 KiB; after a Python program 300 to
@@ -40,7 +38,7 @@ impl Group {
             .remedy("leave out the cpu limit"));
         }
         let mut folders = Folders(Vec::with_capacity(parents.len()));
-        for parent in parents.iter().filter(|place| is_needed(place, limits)) {
+        for parent in parents {
             make(parent, name, limits, &mut folders)?;
         }
         let counters = Counters::open(&folders.0)?;
@@ -155,20 +153,9 @@ impl Drop for Folders {
     }
 }
 
-/// A hierarchy that serves nothing but a CPU limit is joined only for one: each costs a start.
-fn is_needed(place: &Hierarchy, limits: &Limits) -> bool {
-    let roles = place.roles;
-    roles.memory || roles.pids || roles.cpu_time || (roles.cpu && limits.cpus.is_some())
-}
-
 /// Makes one folder and writes its limits; in `folders` from its first moment.
 fn make(parent: &Hierarchy, name: &str, limits: &Limits, folders: &mut Folders) -> Result<()> {
     let folder = parent.folder.join(name);
-    if parent.version == Version::V2 && parent.roles.cpu && limits.cpus.is_some() {
-        let home = parent.folder.parent().unwrap_or(Path::new("/"));
-        subtree::enable(home, &["cpu"])?;
-        subtree::enable(&parent.folder, &["cpu"])?;
-    }
     file::make_folder(&folder)?;
     folders.0.push(Hierarchy { folder: folder.clone(), ..*parent });
     for setting in settings(parent.version, parent.roles, limits) {

@@ -4,7 +4,7 @@
 //! our own group in each hierarchy we need. Never: assumes a mount point, or writes.
 
 use super::file;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Limits, Result};
 use std::path::{Component, Path, PathBuf};
 
 /// The two interfaces of the kernel.
@@ -28,9 +28,9 @@ pub(crate) struct Roles {
 }
 
 impl Roles {
-    /// The controllers of v2 that every group needs; `cpu` is added when a limit is asked.
-    pub(super) fn always_on(self) -> Vec<&'static str> {
-        let wanted = [(self.memory, "memory"), (self.pids, "pids")];
+    /// The controllers of v2 that groups need for these.
+    pub(super) fn controllers(self) -> Vec<&'static str> {
+        let wanted = [(self.memory, "memory"), (self.pids, "pids"), (self.cpu, "cpu")];
         wanted.iter().filter(|(used, _)| *used).map(|(_, name)| *name).collect()
     }
 }
@@ -78,6 +78,15 @@ impl Layout {
         found.sort_by_key(|hierarchy| hierarchy.version == Version::V2);
         let layout = Self { hierarchies: share_out(found) };
         layout.check()
+    }
+
+    /// Without CPU limits where none is asked: each hierarchy costs a start.
+    pub(crate) fn needed_for(mut self, limits: &Limits) -> Self {
+        for place in &mut self.hierarchies {
+            place.roles.cpu &= limits.cpus.is_some();
+        }
+        self.hierarchies.retain(|place| place.roles != Roles::default());
+        self
     }
 
     fn check(self) -> Result<Self> {

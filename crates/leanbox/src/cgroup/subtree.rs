@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// systemd does with `DelegateSubgroup=` for just this purpose.
 pub(super) fn home(hierarchy: &Hierarchy) -> Result<PathBuf> {
     let own = &hierarchy.folder;
-    let controllers = hierarchy.roles.always_on();
+    let controllers = hierarchy.roles.controllers();
     let busy = match enable(own, &controllers) {
         Ok(()) => return Ok(own.clone()),
         Err(error) if error.kind() == ErrorKind::Busy => error,

@@ -1,7 +1,7 @@
 //! Resource groups on the kernel at hand. These need root and the right to make groups, and say
 //! so if they lack it.
 
-use super::layout::{Hierarchy, Version};
+use super::layout::Version;
 use super::*;
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -15,7 +15,7 @@ fn parent() -> Parent {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("leanbox-test-{}-{count}", std::process::id());
-    Parent::create(&Layout::detect().unwrap(), &name).expect("root, and a cgroup we may use")
+    Parent::find(&Layout::detect().unwrap(), &name).expect("root, and a cgroup we may use")
 }
 
 fn limits(memory_mib: u64, pids_max: u32) -> Limits {
@@ -48,29 +48,27 @@ fn exists(paths: &[PathBuf]) -> bool {
 }
 
 #[test]
-fn dropping_group_and_parent_leaves_no_folder() {
+fn dropping_groups_and_parent_leaves_no_folder() {
     let parent = parent();
     let paths = parent.paths();
+    assert!(!exists(&paths), "nothing is made before it is needed");
+    let first = parent.first(&limits(64, 16)).unwrap();
     let group = parent.group("slot", &limits(64, 16)).unwrap();
-    assert!(run(&group, "true").success());
-    assert!(paths.iter().any(|path| path.join("slot").exists()));
-    drop(group);
-    assert!(paths.iter().all(|path| path.exists() && !path.join("slot").exists()));
+    assert!(run(&first, "true").success() && run(&group, "true").success());
+    assert!(exists(&paths) && paths.iter().any(|path| path.join("slot").exists()));
+    drop((first, group));
+    assert!(!paths.iter().any(|path| path.join("slot").exists()));
     drop(parent);
     assert!(!exists(&paths));
 }
 
 #[test]
-fn only_hierarchies_with_a_limit_or_a_counter_are_joined() {
-    let parent = parent();
-    let without = parent.group("without", &limits(64, 16)).unwrap();
-    let with = Limits { cpus: Some(0.5), ..limits(64, 16) };
-    let with = parent.group("with", &with).unwrap();
-    let cpu_alone = |place: &&Hierarchy| {
-        place.version == Version::V1 && place.roles.cpu && !place.roles.cpu_time
-    };
-    let more = parent.places.iter().filter(cpu_alone).count();
-    assert_eq!(with.join_fds().len(), without.join_fds().len() + more);
+fn a_hierarchy_that_only_limits_cpu_is_used_only_for_that() {
+    let used = |limits: &Limits| Layout::detect().unwrap().needed_for(limits).hierarchies;
+    let without = used(&limits(64, 16));
+    let with = used(&Limits { cpus: Some(0.5), ..limits(64, 16) });
+    assert!(without.iter().all(|place| !place.roles.cpu));
+    assert!(with.iter().any(|place| place.roles.cpu) && with.len() >= without.len());
 }
 
 #[test]
@@ -126,7 +124,8 @@ fn killed_by_its_own_limit_is_told_apart() {
 fn a_kill_for_the_parents_limit_is_not_the_groups_own() {
     let parent = parent();
     let group = parent.group("slot", &limits(512, 16)).unwrap();
-    let memory = parent.places.iter().find(|place| place.roles.memory).unwrap();
+    let places = parent.folders().unwrap();
+    let memory = places.iter().find(|place| place.roles.memory).unwrap();
     let limit_file = match memory.version {
         Version::V1 => "memory.limit_in_bytes",
         Version::V2 => "memory.max",
@@ -214,7 +213,7 @@ fn the_callers_own_group_is_never_removed() {
 fn a_name_that_is_a_path_is_refused() {
     let layout = Layout::detect().unwrap();
     for name in ["", "..", "a/b", "/a"] {
-        assert!(Parent::create(&layout, name).is_err(), "{name:?}");
+        assert!(Parent::find(&layout, name).is_err(), "{name:?}");
     }
 }
 
