@@ -5,11 +5,15 @@ use leanbox::{Error, Result};
 use leanbox_image::{BuildOptions, ExportOptions, INTERRUPTED, Store};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
-/// Exit code after Ctrl-C, as a shell has it.
+/// Exit codes after Ctrl-C and after SIGTERM, as a shell has them.
 const INTERRUPT: u8 = 130;
+const TERMINATE: u8 = 143;
+
+/// Whether it was SIGTERM.
+static TERMINATED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Arguments of `leanbox build`.
 #[derive(Debug, clap::Args)]
@@ -81,7 +85,8 @@ pub(crate) fn build(args: &BuildArgs) -> Result<ExitCode> {
     }
     let app = app.ok_or_else(|| Error::invalid("no app folder given; see leanbox build --help"))?;
     if let Some(dir) = &args.export {
-        refuse_full(dir)?;
+        // Better said before a long build than after it.
+        leanbox_image::check_target(dir)?;
     }
     let build = BuildOptions { app: app.clone(), name: name.to_string() };
     let image = leanbox_image::build(&store, &build, &mut |line| tell(line))?;
@@ -91,23 +96,11 @@ pub(crate) fn build(args: &BuildArgs) -> Result<ExitCode> {
         image.layers.len(),
         image.size / 1_000_000
     ));
-    if let Some(code) = interrupted() {
-        return Ok(code);
-    }
     if let Some(dir) = &args.export {
         leanbox_image::export(&store, name, dir, options)?;
         tell(&format!("exported to {}", dir.display()));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Better said before a long build than after it.
-fn refuse_full(dir: &std::path::Path) -> Result<()> {
-    if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(Error::invalid(format!("{}: not empty", dir.display()))
-            .remedy("name an empty or a new folder"));
-    }
-    Ok(())
 }
 
 /// Exports.
@@ -142,10 +135,14 @@ pub(crate) fn remove(args: &RmiArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// From now on Ctrl-C ends a build at its next look instead of at once.
+/// From now on Ctrl-C and SIGTERM end a build or an export at its next look instead of at once.
 fn heed_interrupts() -> Result<()> {
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&INTERRUPTED))
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    // Which one it was is known before that it was one.
+    for (signal, flag) in
+        [(SIGTERM, &*TERMINATED), (SIGTERM, &*INTERRUPTED), (SIGINT, &*INTERRUPTED)]
+    {
+        signal_hook::flag::register(signal, Arc::clone(flag))
             .map_err(|error| Error::io("sigaction", &error))?;
     }
     Ok(())
@@ -153,5 +150,6 @@ fn heed_interrupts() -> Result<()> {
 
 /// The exit code where a signal ended it.
 pub(crate) fn interrupted() -> Option<ExitCode> {
-    INTERRUPTED.load(Ordering::Relaxed).then(|| ExitCode::from(INTERRUPT))
+    let code = if TERMINATED.load(Ordering::Relaxed) { TERMINATE } else { INTERRUPT };
+    INTERRUPTED.load(Ordering::Relaxed).then(|| ExitCode::from(code))
 }

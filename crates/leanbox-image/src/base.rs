@@ -3,18 +3,27 @@
 
 use crate::files::at;
 use leanbox::{Error, ErrorKind, Result};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus, Stdio};
 
 /// What goes into `leanbox/python:3` beside Debian's essential packages and apt: the interpreter,
 /// pip's wheels, certificates, and what packages with a service user need.
 const PYTHON_PACKAGES: &str = "python3,python3-venv,python3-pip-whl,python3-setuptools-whl,\
 python3-wheel-whl,ca-certificates,adduser,netbase";
 
-/// Where Debian keeps the list of its package sources.
+/// Where Debian keeps the list of its package sources; others may lie in the folder too.
 const SOURCES: [&str; 2] = ["/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"];
+const MORE_SOURCES: &str = "/etc/apt/sources.list.d";
+
+/// How much of the end of what mmdebstrap says is kept: its trouble is at most some lines.
+const TEXT_MAX_BYTES: usize = 64 * 1024;
+/// How often whoever waits for it looks for Ctrl-C.
+const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// The name of a built-in base.
 pub(crate) fn is_base(name: &str) -> bool {
@@ -47,7 +56,8 @@ fn busybox(diff: &Path) -> Result<()> {
     chmod(&diff.join("root"), 0o700)?;
     let target = diff.join("bin/busybox");
     fs::copy(program, &target).map_err(at(&target))?;
-    let listed = Command::new(&target).arg("--list").output().map_err(at(&target))?;
+    // The original: the store's disk may be mounted noexec.
+    let listed = Command::new(program).arg("--list").output().map_err(at(program))?;
     let applets = String::from_utf8_lossy(&listed.stdout).into_owned();
     if applets.is_empty() {
         return Err(missing("a static busybox", "busybox-static"));
@@ -64,33 +74,101 @@ fn busybox(diff: &Path) -> Result<()> {
 }
 
 fn python(diff: &Path) -> Result<()> {
-    let sources = SOURCES.iter().find(|path| Path::new(path).exists());
-    let sources = sources.ok_or_else(|| {
-        Error::new(ErrorKind::Unsupported, "leanbox/python:3 is made of Debian packages, and there is no list of their sources here")
-            .remedy("build FROM an image of the store instead")
-    })?;
-    let output = Command::new("mmdebstrap")
-        .args(["--mode=root", "--variant=apt", "--quiet"])
+    let command = mmdebstrap(&release()?, diff, &sources()?)?;
+    let (status, text) = run_to_its_end(command)?;
+    if !status.success() {
+        return Err(of_mmdebstrap(status, &text));
+    }
+    tidy_python(diff)
+}
+
+/// Debian's own list where it is at its place, else every list that apt has.
+fn sources() -> Result<Vec<PathBuf>> {
+    let has_some = |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.len() > 0);
+    if let Some(own) = SOURCES.iter().map(PathBuf::from).find(has_some) {
+        return Ok(vec![own]);
+    }
+    let is_list = |path: &PathBuf| {
+        path.extension().is_some_and(|end| end == "list" || end == "sources") && has_some(path)
+    };
+    let entries = fs::read_dir(MORE_SOURCES).into_iter().flatten().flatten();
+    let mut lists: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_list).collect();
+    lists.sort();
+    if lists.is_empty() {
+        let what = "leanbox/python:3 is made of Debian packages, and apt has no list of their \
+                    sources here";
+        return Err(Error::new(ErrorKind::Unsupported, what)
+            .remedy("build FROM an image of the store instead"));
+    }
+    Ok(lists)
+}
+
+/// mmdebstrap(1) in a pid namespace that ends with us, however we end: it starts many programs.
+fn mmdebstrap(release: &str, diff: &Path, sources: &[PathBuf]) -> Result<Command> {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    for (program, package) in
+        [("mmdebstrap", "mmdebstrap"), ("setpriv", "util-linux"), ("unshare", "util-linux")]
+    {
+        if !std::env::split_paths(&paths).any(|folder| folder.join(program).is_file()) {
+            return Err(missing(program, package));
+        }
+    }
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--mount-proc", "--fork"])
+        .args(["--kill-child=KILL", "mmdebstrap", "--mode=root", "--variant=apt", "--quiet"])
         .arg(format!("--include={PYTHON_PACKAGES}"))
         .args([
             "--dpkgopt=path-exclude=/usr/share/doc/*",
             "--dpkgopt=path-exclude=/usr/share/man/*",
         ])
-        .args([release()?.as_str(), &diff.display().to_string(), sources])
-        .stdin(std::process::Stdio::null())
-        .output();
-    let output = match output {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(missing("mmdebstrap", "mmdebstrap"));
+        .arg(release)
+        .arg(diff)
+        .args(sources);
+    Ok(command)
+}
+
+/// Runs it, looking now and then whether the build was interrupted: then it is killed. Its end
+/// is that of the last process that has its standard error. Returns the end of what it said.
+fn run_to_its_end(mut command: Command) -> Result<(ExitStatus, String)> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let wrap = |error: std::io::Error| Error::io(&name, &error);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(wrap)?;
+    let mut pipe = child.stderr.take().expect("it was asked for above");
+    let (mut text, mut buffer) = (Vec::new(), vec![0; TEXT_MAX_BYTES]);
+    loop {
+        if crate::stop_if_interrupted().is_err() {
+            let _ = child.kill();
         }
-        other => other.map_err(|error| Error::io("mmdebstrap", &error))?,
-    };
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stderr);
-        let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message");
-        return Err(Error::new(ErrorKind::System, format!("mmdebstrap {}: {last}", output.status)));
+        let mut polled = [PollFd::new(&pipe, PollFlags::IN)];
+        match rustix::event::poll(&mut polled, Some(&LOOK_EVERY)) {
+            Ok(0) | Err(Errno::INTR) => continue,
+            Ok(_) => {}
+            Err(errno) => return Err(Error::syscall(format!("poll({name})"), errno)),
+        }
+        match pipe.read(&mut buffer).map_err(wrap)? {
+            0 => break,
+            length => text.extend_from_slice(&buffer[..length]),
+        }
+        let surplus = text.len().saturating_sub(TEXT_MAX_BYTES);
+        text.drain(..surplus);
     }
-    tidy_python(diff)
+    let status = child.wait().map_err(wrap)?;
+    crate::stop_if_interrupted()?;
+    Ok((status, String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// Its first line of apt's or dpkg's trouble says why; its last one only that.
+fn of_mmdebstrap(status: ExitStatus, text: &str) -> Error {
+    if text.contains("No space left on device") {
+        return Error::syscall("mmdebstrap", Errno::NOSPC);
+    }
+    let is_trouble = |line: &&str| line.starts_with("E:") || line.starts_with("dpkg: error");
+    let why = text.lines().find(is_trouble);
+    let why = why.or_else(|| text.lines().rfind(|line| !line.trim().is_empty()));
+    let why = why.unwrap_or("no message");
+    Error::new(ErrorKind::System, format!("mmdebstrap {status}: {why}"))
 }
 
 /// The host's Debian release, so that its own sources fit.

@@ -1,16 +1,18 @@
 //! A build: instructions in order, each that changes files a layer, each layer cached under a
 //! key of what it was made of.
 
-use crate::dockerfile::{self, Step, What, Words, default_dockerfile};
+use crate::app::{self, Dockerfile};
+use crate::dockerfile::{self, Step, What, Words};
 use crate::files::{at, hex, make_private};
-use crate::store::{Held, Image, check_name};
-use crate::{INTERRUPTED, Store, base, copy, layer, run_step};
+use crate::held::Held;
+use crate::store::{Image, Store, check_name};
+use crate::{base, copy, layer, run_step, stop_if_interrupted};
 use leanbox::{Error, ErrorKind, ImageConfig, Result};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::path::{Component, Path, PathBuf};
 
 /// What to build.
 #[derive(Debug, Clone)]
@@ -45,71 +47,27 @@ pub fn build(
     if base::is_base(&options.name) {
         return Err(Error::invalid(format!("{}: the name of a built-in base", options.name)));
     }
-    let app = check_app(&options.app)?;
-    let file = app.join("Dockerfile");
-    let (text, name) = match fs::read_to_string(&file) {
-        Ok(text) => (text, file.display().to_string()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            (default_dockerfile(Some(&app)), "default Dockerfile".to_string())
-        }
-        Err(error) => return Err(Error::io(file.display(), &error)),
-    };
+    let app = app::check(&options.app)?;
+    let Dockerfile { text, name } = Dockerfile::of(&app)?;
     let steps = dockerfile::parse(&text, &name)?;
     let mut build = Build {
-        held: store.hold()?,
+        held: hold(store, progress)?,
         app: &app,
         layers: Vec::new(),
         config: ImageConfig::default(),
         env: Vec::new(),
         own_cmd: false,
     };
-    for (index, step) in steps.iter().enumerate() {
-        stop_if_interrupted()?;
-        let head = format!("step {}/{}: {}", index + 1, steps.len(), describe(&step.what));
-        let told = build.carry_out(step, &mut |state| progress(&format!("{head}{state}")));
-        told.map_err(|error| error.during(format!("{name}:{}", step.line)))?;
-    }
-    build.config.env = build.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    build.config.main = main_file(&app);
-    let Build { held, layers, config, .. } = build;
-    held.put_image(&options.name, layers, config)
+    let built = build.all(&steps, &name, progress).and_then(|()| build.finish(&options.name));
+    built.map_err(|error| build.make_room(error))
 }
 
-/// Ends a build after Ctrl-C.
-pub(crate) fn stop_if_interrupted() -> Result<()> {
-    if INTERRUPTED.load(Ordering::Relaxed) {
-        return Err(Error::new(ErrorKind::Gone, "interrupted; nothing half made is left"));
+fn hold<'a>(store: &'a Store, progress: &mut dyn FnMut(&str)) -> Result<Held<'a>> {
+    if let Some(held) = Held::take(store)? {
+        return Ok(held);
     }
-    Ok(())
-}
-
-fn check_app(app: &Path) -> Result<PathBuf> {
-    let meta = fs::metadata(app).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            Error::new(ErrorKind::NotFound, format!("{}: no such app folder", app.display()))
-        }
-        _ => Error::io(app.display(), &error),
-    })?;
-    if !meta.is_dir() {
-        return Err(Error::invalid(format!(
-            "{}: not a folder; an app is a folder with code",
-            app.display()
-        )));
-    }
-    app.canonicalize().map_err(at(app))
-}
-
-/// `hello/hello.py`, else `main.py`, `app.py`, or the only one there is.
-fn main_file(app: &Path) -> Option<String> {
-    let own = format!("{}.py", app.file_name()?.to_string_lossy());
-    let named = [own.as_str(), "main.py", "app.py"];
-    if let Some(name) = named.iter().find(|name| app.join(name).is_file()) {
-        return Some((*name).to_string());
-    }
-    let names = fs::read_dir(app).ok()?.flatten();
-    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut scripts = names.filter(|name| name.ends_with(".py"));
-    scripts.next().filter(|_| scripts.next().is_none())
+    progress("waiting for another command that changes the image store");
+    store.hold()
 }
 
 fn describe(what: &What) -> String {
@@ -134,6 +92,34 @@ fn describe(what: &What) -> String {
 }
 
 impl Build<'_> {
+    fn all(&mut self, steps: &[Step], name: &str, progress: &mut dyn FnMut(&str)) -> Result<()> {
+        for (index, step) in steps.iter().enumerate() {
+            stop_if_interrupted()?;
+            let head = format!("step {}/{}: {}", index + 1, steps.len(), describe(&step.what));
+            let told = self.carry_out(step, &mut |state| progress(&format!("{head}{state}")));
+            told.map_err(|error| error.during(format!("{name}:{}", step.line)))?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, name: &str) -> Result<Image> {
+        stop_if_interrupted()?;
+        self.config.env = self.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        self.config.main = app::main_file(self.app);
+        self.held.put_image(name, self.layers.clone(), self.config.clone())
+    }
+
+    /// On a full disk, what was built so far would leave no room for anything.
+    fn make_room(&self, error: Error) -> Error {
+        let full = [Errno::NOSPC, Errno::DQUOT].map(|errno| Some(errno.raw_os_error()));
+        if !full.contains(&error.errno()) {
+            return error;
+        }
+        // What cannot be removed now goes with the next `rmi`.
+        let _ = self.held.collect();
+        error.remedy("the image store's disk is full: free some space, or name a folder on another disk in LEANBOX_STORE")
+    }
+
     fn carry_out(&mut self, step: &Step, say: &mut dyn FnMut(&str)) -> Result<()> {
         let expand = |text: &str| crate::expand::expand(text, &self.env);
         match &step.what {
@@ -185,6 +171,8 @@ impl Build<'_> {
             say("");
             return Ok(());
         }
+        let unknown =
+            |error: &Error| error.kind() == ErrorKind::NotFound || check_name(image).is_err();
         let image = match self.held.store.image(image) {
             Ok(image) => {
                 say("");
@@ -193,6 +181,11 @@ impl Build<'_> {
             Err(_) if base::is_base(image) => {
                 say(" (bootstrapping, once)");
                 self.bootstrap(image)?
+            }
+            Err(error) if unknown(&error) => {
+                let text = format!("FROM {image}: no such image in the store");
+                let remedy = "built in are leanbox/python:3, leanbox/busybox and scratch";
+                return Err(Error::new(ErrorKind::NotFound, text).remedy(remedy));
             }
             Err(error) => return Err(error),
         };
@@ -220,24 +213,22 @@ impl Build<'_> {
     }
 
     fn copy(&mut self, sources: &[String], dest: &str, say: &mut dyn FnMut(&str)) -> Result<()> {
-        let found = copy::find(self.app, sources)?;
         let folder = dest.ends_with('/') || dest == "." || dest.ends_with("/.");
-        if found.len() > 1 && sources.len() > 1 && !folder {
+        if sources.len() > 1 && !folder {
             return Err(Error::invalid(format!(
                 "COPY of several sources to {dest}: the destination must end with /"
             )));
         }
-        let below = found.iter().any(|file| file.name.components().count() > 1);
-        let several = found.len() > 1 || below || self.app.join(&sources[0]).is_dir();
+        let found = copy::find(self.app, sources)?;
         let target = self.absolute(dest);
         let mut key = self.key("COPY", &format!("{} {folder}", target.display()));
         copy::hash(&mut key, &found)?;
-        self.layer(hex(key), say, |root, _| copy::copy(root, &found, &target, folder || several))
+        self.layer(hex(key), say, |root| copy::copy(root, &found, &target, folder))
     }
 
     fn workdir(&mut self, dir: &Path, say: &mut dyn FnMut(&str)) -> Result<()> {
         let key = self.key("WORKDIR", &dir.display().to_string());
-        self.layer(hex(key), say, |root, _| copy::make_folders(root, dir))
+        self.layer(hex(key), say, |root| copy::make_folders(root, dir))
     }
 
     fn run(&mut self, argv: &[String], say: &mut dyn FnMut(&str)) -> Result<()> {
@@ -260,8 +251,8 @@ impl Build<'_> {
         let outcome = run_step::run(&step, &self.lower(), &made)?;
         if !outcome.success() {
             let oom = if outcome.oom_killed { " (out of memory)" } else { "" };
-            let text =
-                format!("RUN ended with {}{oom}; its own output is above", outcome.shell_code());
+            let code = outcome.shell_code();
+            let text = format!("RUN ended with {code}{oom}; its own output is above");
             return Err(Error::new(ErrorKind::System, text));
         }
         self.held.put_layer(&key, &made)?;
@@ -274,7 +265,7 @@ impl Build<'_> {
         &mut self,
         key: String,
         say: &mut dyn FnMut(&str),
-        make: impl FnOnce(&std::os::fd::OwnedFd, &Path) -> Result<()>,
+        make: impl FnOnce(&std::os::fd::OwnedFd) -> Result<()>,
     ) -> Result<()> {
         if self.cached(&key, say) {
             return Ok(());
@@ -286,7 +277,7 @@ impl Build<'_> {
         } else {
             layer::merged(&lower, Some(&made))?
         };
-        make(&root, &made)?;
+        make(&root)?;
         drop(root);
         self.held.put_layer(&key, &made)?;
         self.layers.push(key);
@@ -323,12 +314,20 @@ impl Build<'_> {
     }
 
     fn lower(&self) -> Vec<PathBuf> {
-        self.layers.iter().rev().map(|key| self.held.store.layer(key)).collect()
+        self.held.lower(&self.layers)
     }
 
-    /// A path of the image: relative ones begin at the working directory.
+    /// A path of the image: relative ones begin at the working directory, `..` is taken as text.
     fn absolute(&self, path: &str) -> PathBuf {
-        let from = if self.config.working_dir.is_empty() { "/" } else { &self.config.working_dir };
-        Path::new(from).join(path).components().collect()
+        let mut clean = PathBuf::from("/");
+        for part in Path::new("/").join(&self.config.working_dir).join(path).components() {
+            match part {
+                Component::Normal(name) => clean.push(name),
+                // The top is its own parent.
+                Component::ParentDir => drop(clean.pop()),
+                _ => {}
+            }
+        }
+        clean
     }
 }

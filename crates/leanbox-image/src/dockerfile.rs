@@ -47,7 +47,9 @@ impl Words {
 /// requirements without a `requirements.txt`.
 #[must_use]
 pub fn default_dockerfile(app: Option<&Path>) -> String {
-    let wants = app.is_none_or(|app| app.join("requirements.txt").exists());
+    // A link to nothing counts: better an error than an app without what it needs.
+    let there = |app: &Path| app.join("requirements.txt").symlink_metadata().is_ok();
+    let wants = app.is_none_or(there);
     let requirements =
         "COPY requirements.txt ./\nRUN pip install --no-cache-dir -r requirements.txt\n";
     let requirements = if wants { requirements } else { "" };
@@ -58,8 +60,7 @@ pub fn default_dockerfile(app: Option<&Path>) -> String {
 
 /// Parses a Dockerfile; `name` is what messages call it.
 pub(crate) fn parse(text: &str, name: &str) -> Result<Vec<Step>> {
-    let parsed = parse_dockerfile::parse(text)
-        .map_err(|error| Error::invalid(format!("{name}:{}: {error}", error.line())))?;
+    let parsed = parse_dockerfile::parse(text).map_err(|error| unparsable(&error, name))?;
     let mut steps = Vec::new();
     for instruction in &parsed.instructions {
         let (at, what) = understand(instruction);
@@ -67,13 +68,22 @@ pub(crate) fn parse(text: &str, name: &str) -> Result<Vec<Step>> {
         let what = what.map_err(|why| Error::invalid(format!("{name}:{line}: {why}")))?;
         steps.push(Step { line, what });
     }
-    let froms = steps.iter().filter(|step| matches!(step.what, What::From(_))).count();
-    if froms != 1 {
-        let why =
-            format!("{name}: {froms} FROM instructions: this version builds exactly one stage");
-        return Err(Error::invalid(why));
+    let mut froms = steps.iter().filter(|step| matches!(step.what, What::From(_)));
+    if let Some(second) = froms.nth(1) {
+        let why = "a second FROM: this version builds one stage; leave the other stages out";
+        return Err(Error::invalid(format!("{name}:{}: {why}", second.line)));
     }
     Ok(steps)
+}
+
+fn unparsable(error: &parse_dockerfile::Error, name: &str) -> Error {
+    let text = error.to_string();
+    let text = text.split(" at line ").next().unwrap_or(&text);
+    match error.line() {
+        0 => Error::invalid(format!("{name}: {text}"))
+            .remedy("begin with FROM, for example FROM leanbox/python:3"),
+        line => Error::invalid(format!("{name}:{line}: {text}")),
+    }
 }
 
 type Understood = std::result::Result<What, String>;

@@ -1,18 +1,18 @@
 //! Export: an image's layers merged into a plain folder, with its configuration beside it.
 
-use crate::files::{at, walk};
-use crate::{Store, layer};
-use leanbox::{Error, ErrorKind, Result};
+use crate::files::at;
+use crate::held::Held;
+use crate::{Image, Store, layer, tree};
+use leanbox::{Error, ErrorKind, ImageConfig, Result};
 use std::fs;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// How to export.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ExportOptions {
-    /// Keep set-user-id and set-group-id bits.
+    /// Keep set-user-id and set-group-id bits, and file capabilities.
     pub keep_setid: bool,
 }
 
@@ -22,26 +22,47 @@ pub struct ExportOptions {
 /// # Errors
 /// No such image, a folder that is not empty, a full disk; nothing half made is left.
 pub fn export(store: &Store, name: &str, dir: &Path, options: ExportOptions) -> Result<()> {
-    let image = store.image(name)?;
-    let dir = absolute(dir)?;
-    if fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(Error::invalid(format!("{}: not empty", dir.display()))
-            .remedy("name an empty or a new folder"));
-    }
-    if fs::symlink_metadata(&dir).is_ok_and(|meta| !meta.is_dir()) {
-        return Err(Error::invalid(format!("{}: not a folder", dir.display())));
-    }
+    store.image(name)?;
+    let dir = check_target(dir)?;
+    // Before the store is held: they go after what grows in them has gone.
+    let made = MadeFolders::up_to(dir.parent().unwrap_or(Path::new("/")))?;
     let held = store.hold()?;
-    let lower: Vec<PathBuf> = image.layers.iter().rev().map(|key| store.layer(key)).collect();
-    let parent = dir.parent().unwrap_or(Path::new("/")).to_path_buf();
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&parent).map_err(at(&parent))?;
-    let growing = Growing(parent.join(format!(".leanbox-export-{}", std::process::id())));
-    merge(&lower, &growing.0)?;
-    clean(&growing.0, options)?;
-    let _ = fs::remove_dir(&dir);
-    fs::rename(&growing.0, &dir).map_err(at(&dir))?;
-    drop(held);
-    image.config.write_beside(&dir)
+    // It may have become another one, or none, while we waited.
+    let image = store.image(name)?;
+    place(&held, &image, &dir, options).map_err(|error| match error.kind() {
+        ErrorKind::Exhausted => error.remedy(format!("free some space for {}", dir.display())),
+        _ => error,
+    })?;
+    made.keep();
+    Ok(())
+}
+
+/// Whether an image can be exported there: an empty or a new folder. Returns the absolute path.
+///
+/// # Errors
+/// Something is there already.
+pub fn check_target(dir: &Path) -> Result<PathBuf> {
+    let full = std::path::absolute(dir).map_err(at(dir))?;
+    let refuse = |why: &str| {
+        let text = format!("export to {}: {why}", dir.display());
+        Err(Error::invalid(text).remedy("name an empty or a new folder"))
+    };
+    if full.file_name().is_none() {
+        return refuse("not a folder of its own");
+    }
+    match fs::symlink_metadata(&full) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(full),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            return refuse("its parent is not a folder");
+        }
+        Err(error) => return Err(Error::io(full.display(), &error).during("export")),
+        Ok(meta) if !meta.is_dir() => return refuse("not a folder"),
+        Ok(_) => {}
+    }
+    if fs::read_dir(&full).map_err(at(&full))?.next().is_some() {
+        return refuse("not empty");
+    }
+    Ok(full)
 }
 
 /// The folder of an image's root in the store, exported at its first use.
@@ -50,62 +71,68 @@ pub fn export(store: &Store, name: &str, dir: &Path, options: ExportOptions) -> 
 /// No such image, or it cannot be exported.
 pub fn rootfs(store: &Store, name: &str) -> Result<PathBuf> {
     let dir = store.rootfs(&store.image(name)?);
-    if !leanbox::ImageConfig::beside(&dir).exists() {
-        let _ = fs::remove_dir_all(&dir);
-        export(store, name, &dir, ExportOptions::default())?;
+    if dir.is_dir() {
+        return Ok(dir);
+    }
+    let held = store.hold()?;
+    let image = store.image(name)?;
+    let dir = store.rootfs(&image);
+    if !dir.is_dir() {
+        place(&held, &image, &dir, ExportOptions::default())?;
     }
     Ok(dir)
 }
 
-/// A folder that is removed unless it was renamed in time.
-struct Growing(PathBuf);
-
-impl Drop for Growing {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// Grows beside the target under another name, on record in the store. The configuration gets
+/// its name first: a folder that is there is whole.
+fn place(held: &Held<'_>, image: &Image, dir: &Path, options: ExportOptions) -> Result<()> {
+    let parent = dir.parent().unwrap_or(Path::new("/"));
+    let growing = held.temporary_outside(parent)?;
+    merge(&held.lower(&image.layers), &growing, options)?;
+    image.config.write_beside(&growing)?;
+    crate::stop_if_interrupted()?;
+    let config = ImageConfig::beside(dir);
+    fs::rename(ImageConfig::beside(&growing), &config).map_err(at(&config))?;
+    fs::rename(&growing, dir).map_err(|error| {
+        let _ = fs::remove_file(&config);
+        let remedy = "name a folder that is not a mount point";
+        let busy = error.kind() == std::io::ErrorKind::ResourceBusy;
+        let error = Error::io(dir.display(), &error).during("export to");
+        if busy { error.remedy(remedy) } else { error }
+    })
 }
 
-fn absolute(dir: &Path) -> Result<PathBuf> {
-    let full = std::path::absolute(dir).map_err(at(dir))?;
-    if full.file_name().is_none() {
-        return Err(Error::invalid(format!("{}: not a folder to export to", dir.display())));
-    }
-    Ok(full)
-}
-
-/// cp(1) from the merged view: it knows holes, hard links and attributes.
-fn merge(lower: &[PathBuf], to: &Path) -> Result<()> {
+fn merge(lower: &[PathBuf], to: &Path, options: ExportOptions) -> Result<()> {
     let root = match lower {
         [] => return fs::create_dir(to).map_err(at(to)),
         [only] => crate::files::open_folder(only)?,
         several => layer::merged(several, None)?,
     };
-    let from = format!("/proc/{}/fd/{}/.", std::process::id(), root.as_raw_fd());
-    let output = Command::new("cp")
-        .args(["-a", "--no-target-directory", "--", &from])
-        .arg(to)
-        .output()
-        .map_err(|error| Error::io("cp", &error))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    let last = text.lines().last().unwrap_or("no message");
-    Err(Error::new(ErrorKind::Exhausted, format!("export to {}: {last}", to.display())))
+    let from = PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd()));
+    tree::copy(&from, to, options.keep_setid)
 }
 
-/// No devices, and no set-id bits unless asked for.
-fn clean(root: &Path, options: ExportOptions) -> Result<()> {
-    for path in walk(root)? {
-        let meta = fs::symlink_metadata(&path).map_err(at(&path))?;
-        let kind = meta.file_type();
-        if kind.is_char_device() || kind.is_block_device() {
-            fs::remove_file(&path).map_err(at(&path))?;
-        } else if meta.is_file() && meta.mode() & 0o6000 != 0 && !options.keep_setid {
-            let plain = fs::Permissions::from_mode(meta.mode() & 0o1777);
-            fs::set_permissions(&path, plain).map_err(at(&path))?;
+/// Folders made for an export, removed again unless it succeeds.
+struct MadeFolders(Vec<PathBuf>);
+
+impl MadeFolders {
+    fn up_to(folder: &Path) -> Result<Self> {
+        let missing = folder.ancestors().take_while(|path| !path.exists());
+        let made = Self(missing.map(Path::to_path_buf).collect());
+        let done = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        done.map_err(|error| Error::io(folder.display(), &error).during("export to"))?;
+        Ok(made)
+    }
+
+    fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for MadeFolders {
+    fn drop(&mut self) {
+        for folder in &self.0 {
+            let _ = fs::remove_dir(folder);
         }
     }
-    Ok(())
 }

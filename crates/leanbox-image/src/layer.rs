@@ -2,16 +2,21 @@
 //! archive with whiteouts, owners as inside, in a fixed order. No overlay attribute leaves.
 
 use crate::files::{at, walk};
-use crate::store::Blob;
-use leanbox::{Error, Result};
+use crate::held::Blob;
+use leanbox::{Error, ErrorKind, Result};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use tar::{Builder, EntryType, Header};
+
+/// The longest value of a mount option (fsconfig(2)).
+const OPTION_MAX_BYTES: usize = 255;
 
 /// Packs `diff` into the file `archive`; the digest is of the archive.
 pub(crate) fn pack(diff: &Path, archive: &Path) -> Result<Blob> {
@@ -75,7 +80,17 @@ fn append(
     }
     header.set_entry_type(EntryType::Regular);
     header.set_size(meta.len());
-    tar.append_data(&mut header, name, File::open(path)?)
+    tar.append_data(&mut header, name, Looking(File::open(path)?))
+}
+
+/// A file that reads as broken once the build is interrupted.
+struct Looking(File);
+
+impl io::Read for Looking {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        crate::stop_if_interrupted().map_err(io::Error::other)?;
+        self.0.read(buffer)
+    }
 }
 
 fn append_empty(tar: &mut Builder<impl Write>, name: &Path) -> io::Result<()> {
@@ -89,6 +104,12 @@ fn append_empty(tar: &mut Builder<impl Write>, name: &Path) -> io::Result<()> {
 /// overlayfs marks a removed file by a character device 0:0.
 fn is_whiteout(meta: &fs::Metadata) -> bool {
     meta.file_type().is_char_device() && meta.rdev() == 0
+}
+
+/// Whether a folder of an upper layer says more than that it is there, as it is below.
+pub(crate) fn changes_folder(path: &Path, below: &fs::Metadata) -> bool {
+    let own = |meta: &fs::Metadata| (meta.mode(), meta.uid(), meta.gid());
+    is_opaque(path) || fs::symlink_metadata(path).map_or(true, |meta| own(&meta) != own(below))
 }
 
 fn is_opaque(path: &Path) -> bool {
@@ -123,28 +144,46 @@ impl<W: Write> Write for Hashing<W> {
 }
 
 /// The merged view of layers as a detached mount: nothing of it is ever seen by another process.
-pub(crate) fn merged(
-    lower_top_first: &[PathBuf],
-    upper: Option<&Path>,
-) -> Result<std::os::fd::OwnedFd> {
+pub(crate) fn merged(lower_top_first: &[PathBuf], upper: Option<&Path>) -> Result<OwnedFd> {
+    match mount(lower_top_first, upper, Lower::OneByOne) {
+        // Linux before 6.7 does not know the option.
+        Err(error) if error.errno() == Some(Errno::INVAL.raw_os_error()) => {
+            mount(lower_top_first, upper, Lower::Joined)
+        }
+        other => other,
+    }
+}
+
+/// How an overlay is told its lower layers (overlayfs documentation, "Multiple lower layers").
+enum Lower {
+    OneByOne,
+    Joined,
+}
+
+fn mount(lower_top_first: &[PathBuf], upper: Option<&Path>, how: Lower) -> Result<OwnedFd> {
     use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
-    use std::os::fd::AsRawFd;
     let wrap =
         |call: &'static str| move |errno| Error::syscall(format!("{call}(\"overlay\")"), errno);
-    // Descriptors, because one option's value is at most 255 bytes long.
-    let folders: Vec<_> = lower_top_first
-        .iter()
-        .map(|path| crate::files::open_folder(path))
-        .collect::<Result<_>>()?;
+    // Descriptors, because one option's value is short.
+    let open = |path: &PathBuf| crate::files::open_folder(path);
+    let folders: Vec<OwnedFd> = lower_top_first.iter().map(open).collect::<Result<_>>()?;
     let upper = upper.map(crate::files::open_folder).transpose()?;
-    let name = |fd: &std::os::fd::OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
     let lower: Vec<String> = folders.iter().map(name).collect();
     let context =
         rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(wrap("fsopen"))?;
     let set = |key: &str, value: &str| {
         rustix::mount::fsconfig_set_string(&context, key, value).map_err(wrap("fsconfig"))
     };
-    set("lowerdir", &lower.join(":"))?;
+    match how {
+        Lower::OneByOne => lower.iter().try_for_each(|folder| set("lowerdir+", folder))?,
+        Lower::Joined if lower.join(":").len() > OPTION_MAX_BYTES => {
+            let text = format!("{} layers are too many for a kernel before 6.7", lower.len());
+            let error = Error::new(ErrorKind::Unsupported, text);
+            return Err(error.remedy("join some of the steps into one"));
+        }
+        Lower::Joined => set("lowerdir", &lower.join(":"))?,
+    }
     if let Some(upper) = &upper {
         set("upperdir", &format!("{}/diff", name(upper)))?;
         set("workdir", &format!("{}/work", name(upper)))?;
@@ -153,4 +192,44 @@ pub(crate) fn merged(
     rustix::mount::fsconfig_create(&context).map_err(wrap("fsconfig"))?;
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
         .map_err(wrap("fsmount"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layers(name: &str, count: usize) -> (PathBuf, Vec<PathBuf>) {
+        let top = std::env::temp_dir().join(format!("leanbox-layer-{}-{name}", std::process::id()));
+        let folders: Vec<PathBuf> = (0..count).map(|layer| top.join(layer.to_string())).collect();
+        for (layer, folder) in folders.iter().enumerate() {
+            fs::create_dir_all(folder).unwrap();
+            fs::write(folder.join("same"), layer.to_string()).unwrap();
+            fs::write(folder.join(format!("own-{layer}")), "").unwrap();
+        }
+        (top, folders)
+    }
+
+    fn seen(root: &OwnedFd) -> (usize, String) {
+        let path = format!("/proc/self/fd/{}", root.as_raw_fd());
+        let same = fs::read_to_string(format!("{path}/same")).unwrap();
+        (fs::read_dir(path).unwrap().count(), same)
+    }
+
+    #[test]
+    fn both_ways_to_name_the_layers_show_the_same() {
+        let (top, folders) = layers("ways", 3);
+        for root in [merged(&folders, None), mount(&folders, None, Lower::Joined)] {
+            let root = root.expect("the tests of layers need root");
+            assert_eq!(seen(&root), (4, "0".to_string()));
+        }
+        fs::remove_dir_all(top).unwrap();
+    }
+
+    #[test]
+    fn an_older_kernel_says_when_there_are_too_many_layers() {
+        let (top, folders) = layers("many", 40);
+        let error = mount(&folders, None, Lower::Joined).unwrap_err().to_string();
+        fs::remove_dir_all(top).unwrap();
+        assert!(error.starts_with("40 layers are too many"), "{error}");
+    }
 }

@@ -3,6 +3,7 @@
 //! reach its package registries is shown inside for the step, outside layer and cache key.
 
 use crate::files::at;
+use crate::layer;
 use leanbox::{
     Bind, Capability, Command, Error, ErrorKind, Limits, Network, Outcome, Pool, Result, Rootfs,
     Stdio, Template,
@@ -51,7 +52,10 @@ pub(crate) struct Step<'a> {
 /// Runs it on `lower_top_first`; what it changes is in `upper/diff` afterwards.
 pub(crate) fn run(step: &Step<'_>, lower_top_first: &[PathBuf], upper: &Path) -> Result<Outcome> {
     let shown = shown(lower_top_first);
-    let rootfs = Rootfs::overlay(lower_top_first, upper)?;
+    let rootfs = Rootfs::overlay(lower_top_first, upper).map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput => error.remedy("join some of the steps before it into one"),
+        _ => error,
+    })?;
     let mut builder = Template::builder(rootfs).limits(LIMITS).network(Network::Host).tmp(false);
     builder = builder.user(step.user).hostname("build");
     for capability in Capability::DOCKER_DEFAULT {
@@ -71,7 +75,9 @@ pub(crate) fn run(step: &Step<'_>, lower_top_first: &[PathBuf], upper: &Path) ->
     }
     command.stdin(Stdio::Null);
     let container = command.spawn(&pool).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => error.remedy("shell form needs /bin/sh in the image"),
+        ErrorKind::NotFound if program == "/bin/sh" => {
+            error.remedy("shell form needs /bin/sh in the image")
+        }
         _ => error,
     })?;
     let outcome = watch(container)?;
@@ -86,7 +92,7 @@ fn watch(mut container: leanbox::Container) -> Result<Outcome> {
         if let Some(outcome) = container.wait_timeout(std::time::Duration::from_millis(200))? {
             return Ok(outcome);
         }
-        crate::build::stop_if_interrupted()?;
+        crate::stop_if_interrupted()?;
     }
 }
 
@@ -152,16 +158,19 @@ fn remove_mount_points(binds: &[Bind], lower: &[PathBuf], upper: &Path) -> Resul
         let below = lower.iter().any(|layer| fs::symlink_metadata(layer.join(inside)).is_ok());
         if ours && !below {
             fs::remove_file(&made).map_err(at(&made))?;
-            remove_empty_folders(made.parent(), &upper.join("diff"), lower);
+            remove_unchanged(made.parent(), &upper.join("diff"), lower);
         }
     }
     Ok(())
 }
 
-fn remove_empty_folders(mut folder: Option<&Path>, top: &Path, lower: &[PathBuf]) {
+/// Folders that are there only because something was mounted in them.
+fn remove_unchanged(mut folder: Option<&Path>, top: &Path, lower: &[PathBuf]) {
     while let Some(path) = folder.filter(|path| *path != top && path.starts_with(top)) {
         let inside = path.strip_prefix(top).unwrap_or(path);
-        if lower.iter().any(|layer| layer.join(inside).is_dir()) || fs::remove_dir(path).is_err() {
+        let below = lower.iter().find_map(|layer| fs::symlink_metadata(layer.join(inside)).ok());
+        let is_change = below.is_some_and(|below| layer::changes_folder(path, &below));
+        if is_change || fs::remove_dir(path).is_err() {
             return;
         }
         folder = path.parent();

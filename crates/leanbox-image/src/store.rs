@@ -1,17 +1,24 @@
 //! The image store: an OCI image layout (`oci-layout`, `index.json`, `blobs/sha256`), with each
 //! layer unpacked beside it under `layers/KEY/diff`, where KEY is also the build cache's key.
-//! Closed to other users. One lock is held by whoever changes it.
+//! Closed to other users. Whoever changes it holds it (`held`).
 
+use crate::base;
 use crate::files::{at, make_private};
-use crate::layer;
+use crate::held::Held;
 use leanbox::{Error, ErrorKind, ImageConfig, Result};
-use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often whoever waits for the store looks.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Bytes of an image name, as registries have it.
+const NAME_MAX_BYTES: usize = 128;
+/// What may be in a folder that becomes a store: a store another process has just begun, and
+/// what ext4 puts into the top of a file system.
+const EMPTY_ENOUGH: [&str; 2] = ["oci-layout", "lost+found"];
 
 /// An image of the store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,24 +35,10 @@ pub struct Image {
     pub size: u64,
 }
 
-/// A layer's archive.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Blob {
-    pub(crate) digest: String,
-    pub(crate) size: u64,
-}
-
 /// The store.
 #[derive(Debug)]
 pub struct Store {
-    folder: PathBuf,
-}
-
-/// The store held for a change; temporary folders of whoever died are gone.
-#[derive(Debug)]
-pub(crate) struct Held<'a> {
-    pub(crate) store: &'a Store,
-    _lock: OwnedFd,
+    pub(crate) folder: PathBuf,
 }
 
 impl Store {
@@ -70,21 +63,17 @@ impl Store {
         Self::open(&folder)
     }
 
-    /// The store in `folder`, made if missing.
+    /// The store in `folder`, made if missing, and closed to other users: its layers hold
+    /// set-id programs of other systems.
     ///
     /// # Errors
-    /// The folder cannot be made.
+    /// The folder cannot be made, is somebody else's or has other things in it.
     pub fn open(folder: &Path) -> Result<Self> {
-        make_private(folder)?;
-        for name in ["blobs/sha256", "layers", "images", "tmp"] {
-            let path = folder.join(name);
-            fs::create_dir_all(&path).map_err(at(&path))?;
-        }
-        let layout = folder.join("oci-layout");
-        if !layout.exists() {
-            fs::write(&layout, "{\"imageLayoutVersion\":\"1.0.0\"}").map_err(at(&layout))?;
-        }
-        Ok(Self { folder: folder.to_path_buf() })
+        let folder = std::path::absolute(folder).map_err(at(folder))?;
+        open_closed(&folder).map_err(|error| {
+            error.during("image store").remedy("LEANBOX_STORE names another folder")
+        })?;
+        Ok(Self { folder })
     }
 
     /// All images by name.
@@ -97,9 +86,7 @@ impl Store {
         for entry in fs::read_dir(&folder).map_err(at(&folder))? {
             let path = entry.map_err(at(&folder))?.path();
             let text = fs::read(&path).map_err(at(&path))?;
-            let image = serde_json::from_slice(&text)
-                .map_err(|error| Error::invalid(format!("{}: {error}", path.display())))?;
-            images.push(image);
+            images.push(serde_json::from_slice(&text).map_err(|error| spoilt(&path, &error))?);
         }
         images.sort_by(|a: &Image, b: &Image| a.name.cmp(&b.name));
         Ok(images)
@@ -113,11 +100,10 @@ impl Store {
         check_name(name)?;
         let path = self.record(name);
         let text = fs::read(&path).map_err(|_| {
-            Error::new(ErrorKind::NotFound, format!("no image {name:?} in the store"))
-                .remedy("leanbox images lists them")
+            let text = format!("no image {name:?} in the store");
+            Error::new(ErrorKind::NotFound, text).remedy("leanbox images lists them")
         })?;
-        serde_json::from_slice(&text)
-            .map_err(|error| Error::invalid(format!("{}: {error}", path.display())))
+        serde_json::from_slice(&text).map_err(|error| spoilt(&path, &error))
     }
 
     /// Removes an image, and the layers that no other image has.
@@ -126,23 +112,19 @@ impl Store {
     /// There is none of that name.
     pub fn remove(&self, name: &str) -> Result<()> {
         self.image(name)?;
-        let held = self.hold()?;
-        let path = self.record(name);
-        fs::remove_file(&path).map_err(at(&path))?;
-        held.write_index()?;
-        held.collect()
+        self.hold()?.remove_image(name)
     }
 
     /// Holds the store for a change; waits for whoever does.
     pub(crate) fn hold(&self) -> Result<Held<'_>> {
-        let lock = crate::files::open_folder(&self.folder)?;
-        rustix::fs::flock(&lock, FlockOperation::LockExclusive)
-            .map_err(|errno| Error::syscall(format!("flock({})", self.folder.display()), errno))?;
-        let tmp = self.folder.join("tmp");
-        for left in fs::read_dir(&tmp).map_err(at(&tmp))?.flatten() {
-            let _ = fs::remove_dir_all(left.path());
+        loop {
+            if let Some(held) = Held::take(self)? {
+                return Ok(held);
+            }
+            // For as long as a build takes, which has no bound; an interrupt ends it.
+            crate::stop_if_interrupted()?;
+            std::thread::sleep(LOOK_EVERY);
         }
-        Ok(Held { store: self, _lock: lock })
     }
 
     /// A layer's unpacked folder.
@@ -155,174 +137,74 @@ impl Store {
         self.folder.join("rootfs").join(&image.manifest)
     }
 
-    fn record(&self, name: &str) -> PathBuf {
+    pub(crate) fn record(&self, name: &str) -> PathBuf {
         self.folder.join("images").join(format!("{}.json", name.replace('/', "+")))
     }
 
-    fn blob(&self, digest: &str) -> PathBuf {
+    pub(crate) fn blob(&self, digest: &str) -> PathBuf {
         self.folder.join("blobs/sha256").join(digest)
     }
+}
+
+fn spoilt(path: &Path, error: &serde_json::Error) -> Error {
+    Error::invalid(format!("image record {}: {error}", path.display()))
+        .remedy("remove the file and build the image again")
+}
+
+fn open_closed(folder: &Path) -> Result<()> {
+    make_private(folder)?;
+    let meta = fs::metadata(folder).map_err(at(folder))?;
+    if meta.uid() != rustix::process::geteuid().as_raw() {
+        let text = format!("{} belongs to user {}", folder.display(), meta.uid());
+        return Err(Error::new(ErrorKind::PermissionDenied, text));
+    }
+    let layout = folder.join("oci-layout");
+    if !layout.exists() {
+        refuse_foreign(folder)?;
+        fs::write(&layout, "{\"imageLayoutVersion\":\"1.0.0\"}").map_err(at(&layout))?;
+    }
+    if meta.mode() & 0o077 != 0 {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(at(folder))?;
+    }
+    for name in ["blobs/sha256", "layers", "images", "rootfs", "tmp"] {
+        let path = folder.join(name);
+        fs::create_dir_all(&path).map_err(at(&path))?;
+    }
+    Ok(())
+}
+
+/// A folder with other things in it would lose its visitors.
+fn refuse_foreign(folder: &Path) -> Result<()> {
+    let mut entries = fs::read_dir(folder).map_err(at(folder))?.flatten();
+    if entries.all(|entry| EMPTY_ENOUGH.iter().any(|name| entry.file_name() == *name)) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{} is not empty and no image store", folder.display())))
 }
 
 /// Names as registries have them; slashes only in the built-in ones.
 pub(crate) fn check_name(name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let good = name.chars().all(|c| plain(c) || "._-".contains(c))
-        && name.starts_with(plain)
-        && !name.contains("..")
-        && name.len() <= 128;
-    if good || crate::base::is_base(name) {
+    let refuse = |why: &str| Err(Error::invalid(format!("image name {name:?}: {why}")));
+    if base::is_base(name) {
         return Ok(());
     }
-    Err(Error::invalid(format!(
-        "image name {name:?}: lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit"
-    )))
-}
-
-impl Held<'_> {
-    /// A temporary folder; gone with the next holder at the latest.
-    pub(crate) fn temporary(&self, name: &str) -> Result<PathBuf> {
-        let path = self.store.folder.join("tmp").join(name);
-        let _ = fs::remove_dir_all(&path);
-        make_private(&path)?;
-        Ok(path)
+    if name.len() > NAME_MAX_BYTES {
+        let begin: String = name.chars().take(20).collect();
+        let length = name.len();
+        let text = format!("image name {begin:?}…: {length} bytes, at most {NAME_MAX_BYTES}");
+        return Err(Error::invalid(text));
     }
-
-    /// Whether a layer is there already.
-    pub(crate) fn has_layer(&self, key: &str) -> bool {
-        self.store.folder.join("layers").join(key).join("blob.json").exists()
+    if name.contains('/') {
+        return refuse("no slashes; an image is named by one plain word");
     }
-
-    /// Takes a whole layer in: `made/diff` with its archive.
-    pub(crate) fn put_layer(&self, key: &str, made: &Path) -> Result<()> {
-        let archive = made.join("layer.tar");
-        let blob = layer::pack(&made.join("diff"), &archive)?;
-        let target = self.store.blob(&blob.digest);
-        fs::rename(&archive, &target).map_err(at(&target))?;
-        let record = made.join("blob.json");
-        write_json(&record, &blob)?;
-        let folder = self.store.folder.join("layers").join(key);
-        let _ = fs::remove_dir_all(&folder);
-        let _ = fs::remove_dir_all(made.join("work"));
-        fs::rename(made, &folder).map_err(at(&folder))
+    let good = name.chars().all(|c| plain(c) || "._-".contains(c))
+        && name.starts_with(plain)
+        && !name.contains("..");
+    if good {
+        return Ok(());
     }
-
-    /// Writes an image's configuration and manifest and gives it its name.
-    pub(crate) fn put_image(
-        &self,
-        name: &str,
-        layers: Vec<String>,
-        config: ImageConfig,
-    ) -> Result<Image> {
-        let blobs = layers.iter().map(|key| self.blob_of(key)).collect::<Result<Vec<_>>>()?;
-        let diff_ids: Vec<String> = blobs.iter().map(|b| format!("sha256:{}", b.digest)).collect();
-        let full = json!({
-            "architecture": architecture(), "os": "linux", "config": config,
-            "rootfs": {"type": "layers", "diff_ids": diff_ids},
-        });
-        let config_blob = self.put_blob(&full)?;
-        let kind = "application/vnd.oci.image";
-        let descriptor = |blob: &Blob, kind: String| json!({"mediaType": kind, "digest": format!("sha256:{}", blob.digest), "size": blob.size});
-        let layer_list: Vec<Value> =
-            blobs.iter().map(|blob| descriptor(blob, format!("{kind}.layer.v1.tar"))).collect();
-        let manifest = self.put_blob(&json!({
-            "schemaVersion": 2, "mediaType": format!("{kind}.manifest.v1+json"),
-            "config": descriptor(&config_blob, format!("{kind}.config.v1+json")), "layers": layer_list,
-        }))?;
-        let size = blobs.iter().map(|blob| blob.size).sum();
-        let image = Image { name: name.into(), layers, config, manifest: manifest.digest, size };
-        let made = self.temporary("image")?.join("image.json");
-        write_json(&made, &image)?;
-        let record = self.store.record(name);
-        fs::rename(&made, &record).map_err(at(&record))?;
-        self.write_index()?;
-        Ok(image)
-    }
-
-    fn blob_of(&self, key: &str) -> Result<Blob> {
-        let path = self.store.folder.join("layers").join(key).join("blob.json");
-        let text = fs::read(&path).map_err(at(&path))?;
-        serde_json::from_slice(&text)
-            .map_err(|error| Error::invalid(format!("{}: {error}", path.display())))
-    }
-
-    fn put_blob(&self, value: &Value) -> Result<Blob> {
-        use sha2::Digest;
-        let text = value.to_string();
-        let mut hash = sha2::Sha256::new();
-        hash.update(&text);
-        let blob = Blob { digest: crate::files::hex(hash), size: text.len() as u64 };
-        let path = self.store.blob(&blob.digest);
-        fs::write(&path, text).map_err(at(&path))?;
-        Ok(blob)
-    }
-
-    fn write_index(&self) -> Result<()> {
-        let entry = |image: Image| {
-            let size = fs::metadata(self.store.blob(&image.manifest)).map_or(0, |meta| meta.len());
-            json!({
-                "mediaType": "application/vnd.oci.image.manifest.v1+json",
-                "digest": format!("sha256:{}", image.manifest), "size": size,
-                "annotations": {"org.opencontainers.image.ref.name": image.name},
-            })
-        };
-        let manifests: Vec<Value> = self.store.images()?.into_iter().map(entry).collect();
-        let made = self.temporary("index")?.join("index.json");
-        write_json(&made, &json!({"schemaVersion": 2, "manifests": manifests}))?;
-        let index = self.store.folder.join("index.json");
-        fs::rename(&made, &index).map_err(at(&index))
-    }
-
-    /// Removes layers and blobs that no image has; the built-in bases are images too.
-    fn collect(&self) -> Result<()> {
-        let images = self.store.images()?;
-        let keep: BTreeSet<&String> = images.iter().flat_map(|image| &image.layers).collect();
-        let layers = self.store.folder.join("layers");
-        for entry in fs::read_dir(&layers).map_err(at(&layers))?.flatten() {
-            if !keep.contains(&entry.file_name().to_string_lossy().into_owned()) {
-                fs::remove_dir_all(entry.path()).map_err(at(&entry.path()))?;
-            }
-        }
-        let mut wanted: BTreeSet<String> = images.iter().map(|i| i.manifest.clone()).collect();
-        for image in &images {
-            let path = self.store.blob(&image.manifest);
-            let text = fs::read(&path).map_err(at(&path))?;
-            let manifest: Value = serde_json::from_slice(&text).unwrap_or_default();
-            let listed = manifest["layers"].as_array().cloned().unwrap_or_default();
-            let all = listed.iter().chain([&manifest["config"]]);
-            wanted.extend(
-                all.filter_map(|d| {
-                    Some(d["digest"].as_str()?.strip_prefix("sha256:")?.to_string())
-                }),
-            );
-        }
-        let roots = self.store.folder.join("rootfs");
-        for entry in fs::read_dir(&roots).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let known = images.iter().any(|image| name.starts_with(&image.manifest));
-            if !known && fs::remove_dir_all(entry.path()).is_err() {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-        let blobs = self.store.folder.join("blobs/sha256");
-        for entry in fs::read_dir(&blobs).map_err(at(&blobs))?.flatten() {
-            if !wanted.contains(&entry.file_name().to_string_lossy().into_owned()) {
-                fs::remove_file(entry.path()).map_err(at(&entry.path()))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_vec(value)
-        .map_err(|error| Error::invalid(format!("{}: {error}", path.display())))?;
-    fs::write(path, text).map_err(at(path))
-}
-
-/// The machine's name as OCI has it.
-fn architecture() -> &'static str {
-    if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
+    refuse("lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit")
 }
 
 #[cfg(test)]

@@ -139,12 +139,22 @@ impl Running {
 
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        // the shell's own: kill(1) is a package that a small system lacks
+        let kill = format!("kill -s {signal} {pid}");
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
     pub(crate) fn end(mut self) -> (i32, String) {
         let code = self.child.wait().unwrap().code().expect("leanbox itself was killed");
         (code, fs::read_to_string(&self.out).unwrap())
+    }
+}
+
+impl Drop for Running {
+    /// A test that failed leaves nothing running.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
