@@ -47,6 +47,9 @@ pub struct Report {
     pub fork: Summary,
     /// The original's critical path.
     pub classic: Summary,
+    /// The fork mode called by a process of the size of `classic`'s, not by this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fork_of_small: Option<Summary>,
 }
 
 impl fmt::Display for Report {
@@ -63,7 +66,8 @@ impl fmt::Display for Report {
             ("floor: fork + exit + wait", self.fork),
             ("classic: the original's critical path", self.classic),
         ];
-        for (name, summary) in rows {
+        let small = self.fork_of_small.map(|small| ("from a process of classic's size", small));
+        for (name, summary) in rows.into_iter().chain(small) {
             row(out, name, summary.p50_us, summary.p99_us, summary.max_us)?;
         }
         writeln!(
@@ -73,6 +77,14 @@ impl fmt::Display for Report {
             self.ratio_to_floor,
             self.times_faster_than_classic
         )?;
+        if let Some(small) = self.fork_of_small {
+            let (ratio, times) =
+                (small.p50_us / self.floor_p50_us, self.classic_p50_us / small.p50_us);
+            writeln!(
+                out,
+                "from a process of classic's size: ratio {ratio:.2}, {times:.1} times faster"
+            )?;
+        }
         writeln!(
             out,
             "sustained {:.0} starts per second, making and teardown included",

@@ -15,6 +15,9 @@ const TURNS: usize = 10;
 const STARTS_PER_TURN: usize = 40;
 /// Floors in each turn.
 const FLOORS_PER_TURN: usize = 100;
+/// Unmeasured runs of `classic` before its first turn: its first moves between groups after a
+/// pause wait for RCU, some milliseconds each.
+const WARM_UP: usize = 10;
 /// How often the sustained loop tells.
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -116,6 +119,8 @@ fn in_turns(workload: &mut Workload, root: &Folder, report: &mut Report) -> Resu
     let classic_texts: Vec<&str> =
         std::iter::once(&folder).chain(&procs).map(String::as_str).collect();
     let mut samples: [Vec<Duration>; 5] = Default::default();
+    let mut small = Vec::new();
+    floor.measure(FloorKind::Classic, WARM_UP, &classic_texts)?;
     for _ in 0..TURNS {
         let count = FLOORS_PER_TURN;
         samples[0].extend(floor.measure(FloorKind::Vfork, count, &[])?);
@@ -125,11 +130,13 @@ fn in_turns(workload: &mut Workload, root: &Folder, report: &mut Report) -> Resu
             workload.settle()?;
             samples[3].push(workload.once()?);
         }
+        small.extend(workload.once_by(&floor, STARTS_PER_TURN)?);
         samples[4].extend(floor.measure(FloorKind::Classic, count / 2, &classic_texts)?);
     }
     let [vfork, vfork_exec, fork, starts, classic] = samples.map(|samples| Summary::of(&samples));
     (report.vfork, report.vfork_exec, report.fork) = (vfork, vfork_exec, fork);
     report.classic = classic;
+    report.fork_of_small = (!small.is_empty()).then(|| Summary::of(&small));
     (report.p50_us, report.p99_us, report.max_us) = (starts.p50_us, starts.p99_us, starts.max_us);
     report.floor_p50_us = match report.mode.as_str() {
         "exec" => vfork_exec.p50_us,

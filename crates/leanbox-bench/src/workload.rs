@@ -1,7 +1,7 @@
 //! One start of each mode, from the call until its outcome is known.
 
 use crate::{Mode, Options};
-use leanbox::floor::NOTHING;
+use leanbox::floor::{Floor, NOTHING};
 use leanbox::{Command, Error, Policy, Pool, Result, Rootfs, Stdio, Template};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -48,6 +48,14 @@ impl Workload {
         }
         let outcome = self.command.status(&self.pool)?;
         if outcome.success() { Ok(outcome.wall) } else { Err(unexpected()) }
+    }
+
+    /// In the fork mode the same, called by the floors' process.
+    pub(crate) fn once_by(&self, floor: &Floor, count: usize) -> Result<Vec<Duration>> {
+        match self.mode {
+            Mode::Fork => self.pool.template().measure_fork(floor, count),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Waits until the reserve is full and what was used is gone.

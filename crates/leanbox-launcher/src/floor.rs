@@ -6,8 +6,9 @@ use crate::classic;
 use crate::wire::{CONTROL_FD, FLOOR_SAMPLES_MAX, FloorKind, FloorReply, FloorRequest, PLAN_FD};
 use crate::wire::{bytes_of, message_of};
 use core::ffi::{CStr, c_void};
+use leanbox_sys::fork::{Inside, fork_into};
 use leanbox_sys::process::{self, CLONE_VFORK};
-use leanbox_sys::{Errno, fd, socket, sync};
+use leanbox_sys::{Errno, Fd, fd, socket, sync};
 
 const STACK_SIZE: usize = 16 * 1024;
 #[repr(C, align(16))]
@@ -33,26 +34,45 @@ pub(crate) fn main() -> ! {
             process::exit(1)
         };
         let count = (request.count as usize).min(FLOOR_SAMPLES_MAX);
-        let errno = measure(&request, &mut samples[..count]).err().map_or(0, |errno| errno.0);
+        let fds = &got.fds[..got.count];
+        let errno = measure(&request, fds, &mut samples[..count]).err().map_or(0, |errno| errno.0);
+        fds.iter().copied().for_each(fd::close);
         let _ = socket::send(CONTROL_FD, bytes_of(&FloorReply { errno, count: count as u32 }), &[]);
     }
 }
 
-fn measure(request: &FloorRequest, samples: &mut [u64]) -> leanbox_sys::Result<()> {
-    if request.kind == FloorKind::Classic as u32 {
-        return classic::measure(&request.texts, samples);
-    }
+fn measure(request: &FloorRequest, fds: &[Fd], samples: &mut [u64]) -> leanbox_sys::Result<()> {
     let path = CStr::from_bytes_until_nul(&request.texts).unwrap_or(c"");
-    let start_one: fn(&CStr) -> leanbox_sys::Result<i32> = match request.kind {
-        kind if kind == FloorKind::Vfork as u32 => |_| vfork(leave, core::ptr::null_mut()),
-        kind if kind == FloorKind::VforkExec as u32 => {
-            |path| vfork(execute, path.as_ptr().cast_mut().cast())
-        }
-        _ => |_| fork_and_leave(),
-    };
+    let is = |kind: FloorKind| request.kind == kind as u32;
+    if is(FloorKind::Classic) {
+        classic::measure(&request.texts, samples)
+    } else if is(FloorKind::Vfork) {
+        each(samples, || vfork(leave, core::ptr::null_mut()))
+    } else if is(FloorKind::VforkExec) {
+        each(samples, || vfork(execute, path.as_ptr().cast_mut().cast()))
+    } else if is(FloorKind::ForkInto) {
+        let (process, rest) = fds.split_first().ok_or(Errno::INVAL)?;
+        let (group, tasks) =
+            rest.split_at_checked(request.into_group as usize).ok_or(Errno::INVAL)?;
+        let namespaces = request.namespaces;
+        let inside = Inside { group: group.first().copied(), tasks, process: *process, namespaces };
+        // SAFETY: one thread; the child ends at once.
+        each(samples, || leave_if_child(unsafe { fork_into(&inside) }?))
+    } else {
+        // SAFETY: as above.
+        each(samples, || leave_if_child(unsafe { process::fork(0) }?))
+    }
+}
+
+/// Nanoseconds from before the start of a child to after its end.
+#[inline(always)]
+fn each(
+    samples: &mut [u64],
+    start_one: impl Fn() -> leanbox_sys::Result<i32>,
+) -> leanbox_sys::Result<()> {
     for sample in samples {
         let begin = sync::now_ns();
-        let pid = start_one(path)?;
+        let pid = start_one()?;
         let (_, status) = process::wait(pid, 0)?;
         *sample = sync::now_ns() - begin;
         if status != 0 {
@@ -86,9 +106,8 @@ extern "C" fn execute(path: *mut c_void) -> ! {
     process::exit(127)
 }
 
-fn fork_and_leave() -> leanbox_sys::Result<i32> {
-    // SAFETY: one thread; the child ends at once.
-    let pid = unsafe { process::fork(0) }?;
+#[inline(always)]
+fn leave_if_child(pid: i32) -> leanbox_sys::Result<i32> {
     if pid == 0 {
         process::exit(0);
     }

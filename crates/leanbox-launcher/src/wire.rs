@@ -385,6 +385,8 @@ pub enum FloorKind {
     Fork,
     /// The original's critical path; texts: root, then `cgroup.procs` files.
     Classic,
+    /// The fork mode's; descriptors: the namespaces' process, the v2 group, `tasks` files.
+    ForkInto,
 }
 
 /// A request to the floor role.
@@ -395,13 +397,17 @@ pub struct FloorRequest {
     pub kind: u32,
     /// How many durations.
     pub count: u32,
+    /// [`FloorKind::ForkInto`]: which namespaces.
+    pub namespaces: u64,
+    /// [`FloorKind::ForkInto`]: 1 if a v2 group comes along.
+    pub into_group: u64,
     /// NUL-terminated texts, ended by an empty one.
     pub texts: [u8; 4096],
 }
 
 impl Default for FloorRequest {
     fn default() -> Self {
-        Self { kind: 0, count: 0, texts: [0; 4096] }
+        Self { kind: 0, count: 0, namespaces: 0, into_group: 0, texts: [0; 4096] }
     }
 }
 

@@ -8,7 +8,7 @@ pub use leanbox_launcher::wire::FloorKind;
 use leanbox_launcher::wire::{FLOOR_SAMPLES_MAX, FloorReply, FloorRequest, bytes_of, message_of};
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// The floor process. It inherits the CPU binding of the thread that starts it.
@@ -45,18 +45,41 @@ impl Floor {
     /// # Errors
     /// What the floor met.
     pub fn measure(&self, kind: FloorKind, count: usize, texts: &[&str]) -> Result<Vec<Duration>> {
-        let mut request = FloorRequest { kind: kind as u32, ..FloorRequest::default() };
-        let count = count.min(FLOOR_SAMPLES_MAX);
-        request.count = u32::try_from(count).unwrap_or(0);
+        let mut request = FloorRequest::default();
         let joined: Vec<u8> =
             texts.iter().flat_map(|text| text.bytes().chain([0])).chain([0]).collect();
         let room = request.texts.get_mut(..joined.len());
         room.ok_or_else(|| Error::invalid("the floor's texts are too long"))?
             .copy_from_slice(&joined);
+        self.ask(kind, count, request, &[])
+    }
+
+    /// Measures the fork mode into the namespaces, group and tasks files in `fds`.
+    pub(crate) fn measure_fork(
+        &self,
+        count: usize,
+        namespaces: u64,
+        into_group: bool,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Vec<Duration>> {
+        let into_group = u64::from(into_group);
+        let request = FloorRequest { namespaces, into_group, ..FloorRequest::default() };
+        self.ask(FloorKind::ForkInto, count, request, fds)
+    }
+
+    fn ask(
+        &self,
+        kind: FloorKind,
+        count: usize,
+        mut request: FloorRequest,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Vec<Duration>> {
+        let count = count.min(FLOOR_SAMPLES_MAX);
+        (request.kind, request.count) = (kind as u32, u32::try_from(count).unwrap_or(0));
         let gone = || Error::new(ErrorKind::Gone, "the floor process ended");
         let control = self.control.as_ref().ok_or_else(gone)?;
         let wrap = |errno| Error::syscall("floor", errno);
-        send_with_fds(control, bytes_of(&request), &[]).map_err(wrap)?;
+        send_with_fds(control, bytes_of(&request), fds).map_err(wrap)?;
         let mut bytes = [0; size_of::<FloorReply>()];
         let (length, _) = receive_with_fds(control, &mut bytes).map_err(wrap)?;
         let reply = message_of::<FloorReply>(&bytes[..length]).ok_or_else(gone)?;

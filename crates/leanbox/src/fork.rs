@@ -1,22 +1,20 @@
 //! The fork mode: a call that returns twice, as the original's `setup_container` did. The child
 //! is a copy of the caller with all its memory, so this is no security boundary; it is for
 //! callers who isolate their own code. One clone and one setns.
-//!
-//! What runs in the child is inlined into one function: each page of code that a forked child
-//! touches is mapped anew, with fifteen neighbours, and unmapped at its end (90 -> 81 us p50).
 
 use crate::cgroup::Group;
+use crate::floor::Floor;
 use crate::keeper::{packet_pair, receive_with_fds};
 use crate::outcome::End;
 use crate::plan::step_error;
 use crate::template::Inner;
 use crate::{Error, ErrorKind, Result, Template};
 use leanbox_launcher::wire::{Ask, Kind, Report, Request, message_of};
-use leanbox_sys::process::{
-    self, CLONE_INTO_CGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS, CloneArgs,
-};
+use leanbox_sys::fork::fork_into;
+use leanbox_sys::process::{self, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// A template's cached namespaces, kept by a process that only sleeps, already pivoted into the
 /// root where there is one, and the group that forked children join.
@@ -106,6 +104,15 @@ impl Holder {
         let limiting = limiting.iter().map(AsRawFd::as_raw_fd).collect();
         Ok(Self { process, namespaces, group, _socket: socket, _asleep: asleep, limiting })
     }
+
+    fn inside(&self) -> leanbox_sys::fork::Inside<'_> {
+        leanbox_sys::fork::Inside {
+            group: self.group.into_dir().map(|dir| dir.as_raw_fd()),
+            tasks: &self.limiting,
+            process: self.process.as_raw_fd(),
+            namespaces: self.namespaces,
+        }
+    }
 }
 
 /// Has the keeper make a process that sleeps until the socket that is returned closes.
@@ -147,31 +154,27 @@ impl Template {
     #[allow(unsafe_code, reason = "a call that returns twice cannot be safe")]
     pub unsafe fn fork(&self) -> Result<Forked> {
         let holder = self.inner.holder()?;
-        let mut args = CloneArgs {
-            exit_signal: u64::try_from(process::SIGCHLD).unwrap_or(0),
-            ..CloneArgs::default()
-        };
-        if let Some(dir) = holder.group.into_dir() {
-            args.flags |= CLONE_INTO_CGROUP;
-            args.cgroup = u64::try_from(dir.as_raw_fd()).unwrap_or(0);
-        }
-        // On the stack: a constant's page would have to be mapped into the child first.
-        let zero = std::hint::black_box([b'0']);
-        // SAFETY: no CLONE_VM; the caller answers for what the child does.
-        let pid = unsafe { process::fork3(&args) }
+        // SAFETY: the caller answers for what the child does.
+        let pid = unsafe { fork_into(&holder.inside()) }
             .map_err(|errno| Error::syscall("clone3", Errno::from_raw_os_error(errno.0)))?;
         if pid > 0 {
             return Ok(Forked::Parent(ForkedChild { pid }));
         }
-        let joined = holder
-            .limiting
-            .iter()
-            .try_for_each(|tasks| leanbox_sys::fd::write(*tasks, &zero).map(drop))
-            .and_then(|()| process::setns(holder.process.as_raw_fd(), holder.namespaces));
-        if joined.is_err() {
-            process::exit(125);
-        }
         Ok(Forked::Child(Inside(())))
+    }
+
+    /// Measures [`fork`](Self::fork), child and wait as the small process of the floors does them,
+    /// who is of the size of `classic`: for benchmarks.
+    ///
+    /// # Errors
+    /// As for [`fork`](Self::fork).
+    #[doc(hidden)]
+    pub fn measure_fork(&self, floor: &Floor, count: usize) -> Result<Vec<Duration>> {
+        let holder = self.inner.holder()?;
+        let tasks = holder.group.limiting_fds();
+        let group = holder.group.into_dir();
+        let fds: Vec<_> = [holder.process.as_fd()].into_iter().chain(group).chain(tasks).collect();
+        floor.measure_fork(count, holder.namespaces, group.is_some(), &fds)
     }
 
     /// A forked child that exits at once: the original's critical path, for benchmarks.
