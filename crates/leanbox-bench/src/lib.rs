@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod classic;
+mod cold;
 mod leaks;
 mod report;
 mod start;
 mod statistics;
 mod workload;
 
+pub use cold::{Cold, ColdRow, compare};
 pub use report::Report;
 pub use start::run;
 pub use statistics::Summary;

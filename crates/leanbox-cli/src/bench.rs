@@ -1,7 +1,7 @@
 //! `leanbox bench start`: the benchmark of a start, with the original's lines.
 
 use clap::{Subcommand, ValueEnum};
-use leanbox::{Policy, Result};
+use leanbox::{Error, Policy, Result};
 use leanbox_bench::{Mode, Options};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,6 +17,21 @@ pub(crate) struct Args {
 enum What {
     /// Start containers one after the other and print how many and how fast, once a second
     Start(Start),
+    /// Time `leanbox run` as a whole process, in turns with crun and bwrap where installed
+    Cold(Cold),
+}
+
+#[derive(Debug, clap::Args)]
+struct Cold {
+    /// How many of each tool
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    runs: usize,
+    /// The pause before each, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    gap_ms: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -61,10 +76,26 @@ enum PolicyName {
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let What::Start(start) = &args.what;
-    let duration = Duration::try_from_secs_f64(start.seconds).map_err(|_| {
-        leanbox::Error::invalid(format!("--seconds {}: a number above 0", start.seconds))
-    })?;
+    match &args.what {
+        What::Start(start) => run_start(start),
+        What::Cold(cold) => run_cold(cold),
+    }
+}
+
+fn run_cold(cold: &Cold) -> Result<ExitCode> {
+    let own = std::env::current_exe().map_err(|error| Error::io("/proc/self/exe", &error))?;
+    let found = leanbox_bench::compare(&own, cold.runs, Duration::from_millis(cold.gap_ms))?;
+    crate::say(&if cold.json { json(&found)? } else { found.to_string() });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn json(report: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(report).map_err(|error| Error::invalid(format!("report: {error}")))
+}
+
+fn run_start(start: &Start) -> Result<ExitCode> {
+    let duration = Duration::try_from_secs_f64(start.seconds)
+        .map_err(|_| Error::invalid(format!("--seconds {}: a number above 0", start.seconds)))?;
     let options = Options {
         duration,
         mode: match start.mode {
@@ -82,12 +113,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let report = leanbox_bench::run(&options, |line| {
         if start.json { eprintln!("{line}") } else { crate::say(line) }
     })?;
-    let text = if start.json {
-        serde_json::to_string(&report)
-            .map_err(|error| leanbox::Error::invalid(format!("report: {error}")))?
-    } else {
-        report.to_string()
-    };
-    crate::say(&text);
+    crate::say(&if start.json { json(&report)? } else { report.to_string() });
     Ok(if report.leaked == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
