@@ -9,7 +9,8 @@ use crate::wire::{
     Ask, BLOCKS_MAX, CONTROL_FD, HOST_FD, IDS_PER_SLOT, OpKind, PLAN_FD, Plan, Reply, Request,
     Step, TREES_MAX, Tree, bytes_of, message_of,
 };
-use core::ffi::CStr;
+use core::cell::UnsafeCell;
+use core::ffi::{CStr, c_void};
 use core::sync::atomic::{AtomicU32, Ordering};
 use leanbox_sys::mount::{self, FsOption};
 use leanbox_sys::process::{self, CloneArgs, pr};
@@ -304,22 +305,41 @@ fn keep(fds: &[Fd]) -> Outcome<(i32, Fd)> {
     Ok((pid, pidfd))
 }
 
-/// A user namespace with a block's map and nobody in it.
+/// Where the process of a new user namespace sleeps, and not 0 while it does.
+struct Sleeper {
+    stack: UnsafeCell<[u8; 4096]>,
+    in_memory: AtomicU32,
+}
+// SAFETY: one sleeper at a time, see `new_user_namespace`.
+unsafe impl Sync for Sleeper {}
+static SLEEPER: Sleeper =
+    Sleeper { stack: UnsafeCell::new([0; 4096]), in_memory: AtomicU32::new(0) };
+
+extern "C" fn sleep(_: *mut c_void) -> ! {
+    let forever = AtomicU32::new(0);
+    loop {
+        sync::wait_while(&forever, 0, 60_000);
+    }
+}
+
+/// A user namespace with a block's map and nobody in it. Its process shares our memory, since a
+/// copy takes longer than all the rest; its death is waited for only when the next one is made.
 fn new_user_namespace(id_base: u32) -> leanbox_sys::Result<Fd> {
-    // Its death is not waited for: that takes milliseconds on a busy machine.
+    while SLEEPER.in_memory.load(Ordering::Acquire) != 0 {
+        sync::wait_while(&SLEEPER.in_memory, 1, 1000);
+    }
     let args = CloneArgs {
-        flags: process::CLONE_NEWUSER,
+        flags: process::CLONE_NEWUSER | process::CLONE_VM | process::CLONE_CHILD_CLEARTID,
+        child_tid: SLEEPER.in_memory.as_ptr() as u64,
         exit_signal: process::SIGCHLD as u64,
+        stack: SLEEPER.stack.get() as u64,
+        stack_size: 4096,
         ..CloneArgs::default()
     };
-    // SAFETY: one thread; the child only sleeps until it is killed.
-    let pid = unsafe { process::fork3(&args) }?;
-    if pid == 0 {
-        let forever = AtomicU32::new(0);
-        loop {
-            sync::wait_while(&forever, 0, 60_000);
-        }
-    }
+    SLEEPER.in_memory.store(1, Ordering::Release);
+    // SAFETY: the last one has left the stack; this one touches nothing else.
+    let pid = unsafe { process::clone3_vm(&args, sleep, core::ptr::null_mut()) };
+    let pid = pid.inspect_err(|_| SLEEPER.in_memory.store(0, Ordering::Release))?;
     let path = Text::new().push(c"/proc/").number(pid as u32).push(c"/ns/user");
     let opened = write_id_maps(pid, id_base)
         .and_then(|()| fd::open(path.as_cstr(), fd::O_RDONLY | fd::O_CLOEXEC));

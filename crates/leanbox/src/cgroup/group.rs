@@ -89,13 +89,14 @@ impl Group {
     }
 
     /// The counters as they stand.
+    #[cfg(test)]
     pub(crate) fn usage(&self) -> Result<Usage> {
         self.counters.usage()
     }
 
     /// The counters now, to be taken off a later reading.
     pub(crate) fn baseline(&self) -> Result<Baseline> {
-        self.usage().map(Baseline)
+        self.counters.baseline()
     }
 
     /// What was used since `baseline`.
@@ -117,6 +118,7 @@ impl Group {
     /// is still charged to it (0.2 to 1 ms, where there is any) and starts a new peak. `false`:
     /// not now, as too much is freed in the background, or not on this kernel; take a fresh group.
     pub(crate) fn recycle(&self) -> Result<bool> {
+        self.counters.has_served();
         let Some(memory) = self.folders.0.iter().find(|place| place.roles.memory) else {
             return Ok(true);
         };

@@ -10,6 +10,8 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The longest of these files is v2's `cpu.stat`; what we look for in it stands first.
@@ -52,16 +54,18 @@ impl Usage {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Baseline(pub(super) Usage);
 
-/// The open counters of one group.
+/// The counters of one group.
 #[derive(Debug)]
 pub(super) struct Counters {
     cpu: Option<Counter>,
     cpu_unit: Version,
     peak: Option<Counter>,
-    oom_kills: Option<Counter>,
-    own_limit_hits: Option<Counter>,
+    oom_kills: Late,
+    own_limit_hits: Late,
     own_limit_key: &'static str,
-    processes: Option<Counter>,
+    processes: Late,
+    /// A run was in the group: its counters of killings may not be 0 any more.
+    served: AtomicBool,
 }
 
 impl Counters {
@@ -71,10 +75,11 @@ impl Counters {
             cpu: None,
             cpu_unit: Version::V1,
             peak: None,
-            oom_kills: None,
-            own_limit_hits: None,
+            oom_kills: Late::default(),
+            own_limit_hits: Late::default(),
             own_limit_key: "",
-            processes: None,
+            processes: Late::default(),
+            served: AtomicBool::new(false),
         };
         for place in places {
             counters.open_in(place)?;
@@ -91,16 +96,16 @@ impl Counters {
             self.cpu_unit = version;
         }
         if roles.pids {
-            self.processes = Counter::open(place, "pids.current")?;
+            self.processes = Late::at(place, "pids.current");
         }
         if roles.memory && v1 {
             self.peak = Counter::open_writable(place, "memory.max_usage_in_bytes")?;
-            self.oom_kills = Counter::open(place, "memory.oom_control")?;
-            self.own_limit_hits = Counter::open(place, "memory.failcnt")?;
+            self.oom_kills = Late::at(place, "memory.oom_control");
+            self.own_limit_hits = Late::at(place, "memory.failcnt");
         } else if roles.memory {
             self.peak = Counter::open_writable(place, "memory.peak")?;
-            self.oom_kills = Counter::open(place, "memory.events")?;
-            self.own_limit_hits = Counter::open(place, "memory.events.local")?;
+            self.oom_kills = Late::at(place, "memory.events");
+            self.own_limit_hits = Late::at(place, "memory.events.local");
             self.own_limit_key = "oom";
         }
         Ok(())
@@ -110,9 +115,22 @@ impl Counters {
         Ok(Usage {
             cpu: self.cpu()?,
             memory_peak_bytes: value(&self.peak, "")?,
-            oom_kills: value(&self.oom_kills, "oom_kill")?,
-            own_limit_hits: value(&self.own_limit_hits, self.own_limit_key)?,
+            oom_kills: self.oom_kills.value("oom_kill")?,
+            own_limit_hits: self.own_limit_hits.value(self.own_limit_key)?,
         })
+    }
+
+    /// From now on all counters count.
+    pub(super) fn has_served(&self) {
+        self.served.store(true, Ordering::Relaxed);
+    }
+
+    /// As [`usage`](Self::usage), to be taken off a later one.
+    pub(super) fn baseline(&self) -> Result<Baseline> {
+        if self.served.load(Ordering::Relaxed) {
+            return self.usage().map(Baseline);
+        }
+        Ok(Baseline(Usage { cpu: self.cpu()?, ..Usage::default() }))
     }
 
     /// What was used since `baseline` under a limit of `memory_max_bytes`. The counters of
@@ -120,6 +138,7 @@ impl Counters {
     /// limit follows a charge of at most 32 KiB (the kernel kills for no larger allocation).
     pub(super) fn since(&self, baseline: &Baseline, memory_max_bytes: u64) -> Result<Usage> {
         const NEAR_BYTES: u64 = 4 << 20;
+        self.has_served();
         let peak = value(&self.peak, "")?;
         if self.peak.is_none() || peak + NEAR_BYTES >= memory_max_bytes {
             return Ok(self.usage()?.delta(baseline));
@@ -136,7 +155,7 @@ impl Counters {
     }
 
     pub(super) fn processes(&self) -> Result<u64> {
-        value(&self.processes, "")
+        self.processes.value("")
     }
 
     /// Starts a new peak: v1 by writing 0; v2 from 6.12 on by any write, for this descriptor
@@ -148,6 +167,27 @@ impl Counters {
             Err(Errno::INVAL | Errno::BADF | Errno::ACCESS | Errno::OPNOTSUPP) => Ok(false),
             Err(errno) => Err(Error::syscall(format!("write({:?}, \"0\")", peak.path), errno)),
         }
+    }
+}
+
+/// A counter that most runs do not need: opened, to stay so, when it is first read.
+#[derive(Debug, Default)]
+struct Late {
+    place: Option<Box<(Hierarchy, &'static str)>>,
+    counter: OnceLock<Option<Counter>>,
+}
+
+impl Late {
+    fn at(place: &Hierarchy, name: &'static str) -> Self {
+        Self { place: Some(Box::new((place.clone(), name))), counter: OnceLock::new() }
+    }
+
+    fn value(&self, key: &str) -> Result<u64> {
+        let Some(place) = &self.place else { return Ok(0) };
+        if self.counter.get().is_none() {
+            let _ = self.counter.set(Counter::open(&place.0, place.1)?);
+        }
+        self.counter.get().map_or(Ok(0), |counter| value(counter, key))
     }
 }
 
