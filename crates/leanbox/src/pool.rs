@@ -33,7 +33,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    ready: VecDeque<Slot>,
+    ready: Vec<Slot>,
     making: VecDeque<Making>,
     dying: VecDeque<Dying>,
     groups: Vec<Group>,
@@ -82,7 +82,7 @@ impl Pool {
         let mut state = self.state();
         while let Some(making) = state.making.pop_front() {
             let slot = self.finish(&mut state, making)?;
-            state.ready.push_back(slot);
+            state.ready.push(slot);
         }
         while !state.dying.is_empty() {
             self.bury_oldest(&mut state, REAP_MS);
@@ -93,7 +93,8 @@ impl Pool {
     /// A slot to start in: a ready one, else one that is being made, else a new one.
     pub(crate) fn take(&self) -> Result<Slot> {
         let mut state = self.state();
-        if let Some(slot) = state.ready.pop_front() {
+        // The one made last: its memory is the most likely to be in the CPU's caches.
+        if let Some(slot) = state.ready.pop() {
             return Ok(slot);
         }
         let making = match state.making.pop_front() {
@@ -113,7 +114,7 @@ impl Pool {
         };
         let mut state = self.state();
         match again {
-            Ok(slot) => state.ready.push_front(slot),
+            Ok(slot) => state.ready.push(slot),
             Err(dying) => self.doom(&mut state, *dying),
         }
         drop(state);
