@@ -55,7 +55,7 @@ Examples:
   leanbox bench start --seconds 5
 
 Exit codes: of run, see leanbox run --help; of the others 0, or 1 where something could not be
-done, 2 where the words make no sense, 130 where Ctrl-C ended it.";
+done, 2 where the words make no sense, 130 or 143 where Ctrl-C or SIGTERM ended it.";
 
 /// Reads the command line; help and mistakes are answered here.
 ///

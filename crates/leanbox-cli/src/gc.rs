@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 /// Runs it.
 pub(crate) fn run() -> Result<ExitCode> {
-    say(&reclaimed(leanbox::reclaim()?));
+    let owners = leanbox::reclaim()?;
+    leanbox_image::Store::reclaim_default()?;
+    say(&reclaimed(owners));
     Ok(ExitCode::SUCCESS)
 }
 

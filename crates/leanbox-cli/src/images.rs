@@ -1,8 +1,10 @@
 //! `leanbox build`, `export`, `images` and `rmi`: images and the folders they become.
 
-use crate::{say, tell};
+use crate::{say, signals, tell};
 use leanbox::{Error, Result};
 use leanbox_image::{BuildOptions, ExportOptions, INTERRUPTED, Store};
+use signal_hook::SigId;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -135,21 +137,29 @@ pub(crate) fn remove(args: &RmiArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// From now on Ctrl-C and SIGTERM end a build or an export at its next look instead of at once.
-fn heed_interrupts() -> Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
+/// From now on Ctrl-C and SIGTERM, unless they were ignored, end a build or an export at its next
+/// look instead of at once. Returns the handlers, to be taken off again.
+fn heed_interrupts() -> Result<Vec<SigId>> {
     // Which one it was is known before that it was one.
-    for (signal, flag) in
-        [(SIGTERM, &*TERMINATED), (SIGTERM, &*INTERRUPTED), (SIGINT, &*INTERRUPTED)]
-    {
-        signal_hook::flag::register(signal, Arc::clone(flag))
-            .map_err(|error| Error::io("sigaction", &error))?;
+    let flags = [(SIGTERM, &*TERMINATED), (SIGTERM, &*INTERRUPTED), (SIGINT, &*INTERRUPTED)];
+    let heeded = flags.into_iter().filter(|(signal, _)| !signals::is_ignored(*signal));
+    let register = |(signal, flag)| signal_hook::flag::register(signal, Arc::clone(flag));
+    heeded.map(register).collect::<Result<_, _>>().map_err(|error| Error::io("sigaction", &error))
+}
+
+/// The folder of an image, which is exported into the store at its first run. Ctrl-C and SIGTERM
+/// end that, and are then again what they were.
+pub(crate) fn rootfs(name: &str) -> Result<PathBuf> {
+    let handlers = heed_interrupts()?;
+    let folder = Store::open_default().and_then(|store| leanbox_image::rootfs(&store, name));
+    for handler in handlers {
+        signal_hook::low_level::unregister(handler);
     }
-    Ok(())
+    folder
 }
 
 /// The exit code where a signal ended it.
-pub(crate) fn interrupted() -> Option<ExitCode> {
+pub(crate) fn interrupted() -> Option<u8> {
     let code = if TERMINATED.load(Ordering::Relaxed) { TERMINATE } else { INTERRUPT };
-    INTERRUPTED.load(Ordering::Relaxed).then(|| ExitCode::from(code))
+    INTERRUPTED.load(Ordering::Relaxed).then_some(code)
 }

@@ -1,7 +1,7 @@
 //! The `leanbox` command: reads its words, calls the library, says how it went.
 //!
 //! Exit codes: of `run`, see `outcome`; else 0, 1 where something could not be done, 2 where the
-//! words make no sense, 130 where Ctrl-C ended it.
+//! words make no sense, 130 or 143 where Ctrl-C or SIGTERM ended it.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -43,7 +43,7 @@ fn answer() -> ExitCode {
         // what a step says that was ended with us is not why it ended
         Some(code) => {
             tell("leanbox: interrupted");
-            code
+            ExitCode::from(code)
         }
         None => {
             tell(&format!("leanbox: {error}"));

@@ -3,6 +3,7 @@
 //! Nothing is done before the start that the start does not need: the time of the whole command
 //! is what people feel.
 
+use crate::images;
 use crate::outcome::{self, Failure, Json};
 use crate::program::{self, Asked, Files};
 use crate::signals::Signals;
@@ -11,7 +12,6 @@ use leanbox::{
     Command, Container, Error, ErrorKind, Limits, Outcome, Pool, Result, Rootfs, Template,
     parse_bytes, parse_cpus,
 };
-use leanbox_image::Store;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::path::Path;
@@ -107,7 +107,10 @@ impl Args {
     fn carry_out(&self) -> Result<Outcome, Failure> {
         self.limits().validate()?;
         let mut signals = Signals::take()?;
-        let template = self.template()?;
+        let template = self.template().map_err(|error| match images::interrupted() {
+            Some(code) => Failure { error: Error::new(ErrorKind::Gone, "interrupted"), code },
+            None => error.into(),
+        })?;
         let mut command = self.command(template.rootfs()).map_err(Failure::of_program)?;
         let pool = Pool::new(&template, 0)?;
         // The pool is its last user: keeper and slot end together, which waits once, not twice.
@@ -171,8 +174,7 @@ fn open_root(word: &str) -> Result<Rootfs> {
     if word.contains('/') {
         return Rootfs::open(word);
     }
-    let image = Store::open_default().and_then(|store| leanbox_image::rootfs(&store, word));
-    match image {
+    match images::rootfs(word) {
         Ok(folder) => Rootfs::open(folder),
         Err(_) if Path::new(word).exists() => Rootfs::open(word),
         Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::new(

@@ -49,6 +49,11 @@ fn bit(signal: i32) -> u64 {
     1 << (signal - 1)
 }
 
+/// Whether whoever started us had this signal ignored.
+pub(crate) fn is_ignored(signal: i32) -> bool {
+    ignored() & bit(signal) != 0
+}
+
 /// The signals this process ignores: field 33 of `/proc/self/stat` (proc(5)).
 fn ignored() -> u64 {
     std::fs::read_to_string("/proc/self/stat").ok().and_then(|stat| ignored_in(&stat)).unwrap_or(0)

@@ -48,19 +48,20 @@ impl Store {
     /// # Errors
     /// The folder cannot be made.
     pub fn open_default() -> Result<Self> {
-        let named = std::env::var_os("LEANBOX_STORE").map(PathBuf::from);
-        let own = || {
-            let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
-            let home =
-                std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
-            data.or(home).map(|folder| folder.join("leanbox"))
-        };
-        let root = || Some(PathBuf::from("/var/lib/leanbox"));
-        let folder =
-            named.or_else(|| if rustix::process::geteuid().is_root() { root() } else { own() });
-        let folder =
-            folder.ok_or_else(|| Error::invalid("no HOME to keep images in; set LEANBOX_STORE"))?;
-        Self::open(&folder)
+        Self::open(&default_folder()?)
+    }
+
+    /// Removes what killed builds and exports left in and beside the default store, if there is
+    /// one and nobody is at work in it.
+    ///
+    /// # Errors
+    /// It is there, but not to be opened.
+    pub fn reclaim_default() -> Result<()> {
+        let folder = default_folder()?;
+        if folder.exists() {
+            Held::take(&Self::open(&folder)?)?;
+        }
+        Ok(())
     }
 
     /// The store in `folder`, made if missing, and closed to other users: its layers hold
@@ -180,6 +181,20 @@ fn refuse_foreign(folder: &Path) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid(format!("{} is not empty and no image store", folder.display())))
+}
+
+/// `LEANBOX_STORE`, else `/var/lib/leanbox` for root, else below `XDG_DATA_HOME`.
+fn default_folder() -> Result<PathBuf> {
+    let named = std::env::var_os("LEANBOX_STORE").map(PathBuf::from);
+    let own = || {
+        let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
+        let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+        data.or(home).map(|folder| folder.join("leanbox"))
+    };
+    let root = || Some(PathBuf::from("/var/lib/leanbox"));
+    let folder =
+        named.or_else(|| if rustix::process::geteuid().is_root() { root() } else { own() });
+    folder.ok_or_else(|| Error::invalid("no HOME to keep images in; set LEANBOX_STORE"))
 }
 
 /// Names as registries have them; slashes only in the built-in ones.

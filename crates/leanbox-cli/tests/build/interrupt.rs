@@ -92,11 +92,24 @@ fn while_waiting_for_another_build() {
     std::thread::sleep(std::time::Duration::from_millis(200));
     for child in [second, third] {
         let pid = child.id().to_string();
-        assert!(place.program("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+        let kill = format!("kill -s INT {pid}");
+        assert!(place.program("sh").args(["-c", &kill]).status().unwrap().success());
         assert!(!child.wait_with_output().unwrap().status.success());
     }
     first.signal("INT");
     ends_with(first.end(), 130);
     assert_eq!(place.images(), ["leanbox/busybox"]);
     is_clean(&place);
+}
+
+#[test]
+fn while_a_run_by_name_exports_for_the_first_time() {
+    let place = app("int-run", "FROM leanbox/busybox\nRUN seq 5000 | xargs touch\n");
+    place.built();
+    let running = place.start(&["run", "t", "true"]);
+    await_that("the export", || !names(&place.path("store/tmp")).is_empty());
+    running.signal("TERM");
+    ends_with(running.end(), 143);
+    is_clean(&place);
+    place.leanbox(&["run", "t", "true"]).good();
 }

@@ -27,6 +27,17 @@ fn in_an_export() {
 }
 
 #[test]
+fn what_a_killed_export_left_is_reclaimed_by_gc() {
+    let place = app("kill-gc", "FROM leanbox/busybox\nRUN seq 5000 | xargs touch\n");
+    place.built();
+    let running = place.start(&["export", "t", "x/out"]);
+    await_that("the export", || !names(&place.path("x")).is_empty());
+    running.kill();
+    place.leanbox(&["gc"]).good();
+    assert_eq!(names(&place.path("x")), [""; 0]);
+}
+
+#[test]
 fn in_an_export_to_elsewhere() {
     let place = app("kill-elsewhere", "FROM leanbox/busybox\nRUN seq 5000 | xargs touch\n");
     place.built();
