@@ -26,7 +26,8 @@ pub enum Policy {
     /// A fresh slot for every start, thrown away after. The default.
     #[default]
     Once,
-    /// A slot serves again after a reset: for containers that trust each other.
+    /// A slot serves again after a reset: for containers that trust each other. Not with added
+    /// capabilities or a writable root, by which a run can leave what no reset sees.
     Reuse,
 }
 
@@ -167,11 +168,12 @@ impl TemplateBuilder {
     /// Prepares everything and starts the keeper.
     ///
     /// # Errors
-    /// Limits that make no sense, an unknown user, a missing right or kernel feature; nothing is
-    /// left behind.
+    /// Limits that make no sense, a policy that does not go with the rest, an unknown user, a
+    /// missing right or kernel feature; nothing is left behind.
     pub fn build(self) -> Result<Template> {
         let recipe = self.recipe;
         recipe.limits.validate()?;
+        recipe.check_policy()?;
         let spec = recipe.user.clone().unwrap_or_else(|| recipe.rootfs.config().user.clone());
         let identity = Identity::resolve(&spec, &recipe.rootfs)?;
         let mut owner = Owner::register()?;

@@ -362,10 +362,7 @@ fn a_link_in_an_image_moves_no_mount_elsewhere() {
         let lower = busybox("links");
         fs::remove_dir(lower.0.join(name)).unwrap();
         std::os::unix::fs::symlink(target, lower.0.join(name)).unwrap();
-        let upper = common::folder("links-upper");
-        for folder in ["diff", "work"] {
-            fs::create_dir(upper.0.join(folder)).unwrap();
-        }
+        let upper = common::upper("links-upper");
         let started = Rootfs::overlay(std::slice::from_ref(&lower.0), &upper.0)
             .and_then(|rootfs| Template::builder(rootfs).build())
             .and_then(|template| Pool::new(&template, 0))
