@@ -38,6 +38,7 @@ mod shifted;
 mod slot;
 mod stdio;
 mod template;
+mod upper;
 
 pub use capability::Capability;
 pub use command::Command;

@@ -6,6 +6,7 @@ use crate::cgroup::{Baseline, Group};
 use crate::keeper::{Keeper, has_ended, packet_pair, receive_with_fds, send_with_fds};
 use crate::owner::Block;
 use crate::plan::{Plan, step_error};
+use crate::upper::Turn;
 use crate::{Error, ErrorKind, Result, probe};
 use leanbox_launcher::wire::{
     Ask, Go, Kind, Report, Request, START_FDS_MAX, Start, bytes_of, message_of,
@@ -28,6 +29,8 @@ pub(crate) struct Ground {
     pub(crate) number: u32,
     pub(crate) block: Block,
     pub(crate) group: Group,
+    /// To write to the upper folder of a writable root.
+    pub(crate) _turn: Option<Turn>,
 }
 
 /// A slot that the keeper was asked for.
