@@ -133,7 +133,7 @@ impl Command {
             .map_err(|errno| Error::syscall("pipe2(O_CLOEXEC)", errno))?;
         let container = self.start(pool, streams, Some(&told))?;
         drop(told);
-        container.confirm_exec(tell, &self.program)
+        container.confirm_exec(tell)
     }
 
     /// Runs the program to its end. Streams are inherited unless set.
