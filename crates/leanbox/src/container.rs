@@ -1,6 +1,7 @@
 //! A running container, as `std::process::Child` is a running process: wait, kill, streams,
 //! and at the end the outcome.
 
+use crate::deadline::Deadline;
 use crate::outcome::{Captured, End, Outcome};
 use crate::slot::{Slot, Told};
 use crate::stdio::Ours;
@@ -37,6 +38,8 @@ pub struct Container {
     slot: Option<Slot>,
     started: Started,
     program: String,
+    /// Where it may be that nobody waits.
+    deadline: Option<Deadline>,
     captures: [Option<Capture>; 2],
     /// The write end of its standard input, where piped.
     pub stdin: Option<File>,
@@ -76,6 +79,7 @@ impl Container {
             slot: Some(slot),
             started,
             program: program.to_string(),
+            deadline: None,
             captures: [stdout.1, stderr.1],
             stdin: stdin.0,
             stdout: stdout.0,
@@ -107,12 +111,19 @@ impl Container {
             }
         }
         if self.started.deadline == Some(until) {
-            // The outcome says that the time was up.
-            slot.kill_now();
+            // Killed in a moment; its outcome says why.
             return Ok(self);
         }
         let text = format!("exec {:?}: nothing happened for {EXEC_PATIENCE:?}", self.program);
         Err(Error::new(ErrorKind::Gone, text).remedy("is its CPU limit too small, or it frozen?"))
+    }
+
+    /// From now on it ends in time whether it is waited for or not.
+    pub(crate) fn end_at_deadline(mut self) -> Result<Self> {
+        if let (Some(due), Some(slot)) = (self.started.deadline, &self.slot) {
+            self.deadline = Some(Deadline::set(due, slot.container(), slot.launcher())?);
+        }
+        Ok(self)
     }
 
     /// Waits for the end.
@@ -176,6 +187,9 @@ impl Container {
             let now = Instant::now();
             let deadline = self.started.deadline;
             if deadline.is_some_and(|deadline| now >= deadline) {
+                if let Some(told) = slot.try_end() {
+                    return Ok(Some((told, false)));
+                }
                 slot.kill_now();
                 return Ok(Some((slot.await_end(), true)));
             }
@@ -201,6 +215,7 @@ impl Container {
     }
 
     fn finish(&mut self, (told, timed_out): (Told, bool)) -> Result<Outcome> {
+        let timed_out = self.deadline.take().is_some_and(Deadline::call_off) || timed_out;
         let slot =
             self.slot.take().ok_or_else(|| Error::invalid("the outcome was taken already"))?;
         let usage = slot.ground.group.delta(slot.baseline());

@@ -138,7 +138,8 @@ impl Template {
     ///
     /// # Safety
     /// As after any fork(2): if the caller has other threads, the child may only use what is
-    /// safe in a signal handler (signal-safety(7)). The child has all of the caller's memory and
+    /// safe in a signal handler (signal-safety(7)). This library makes one thread, with the first
+    /// container that is spawned with a timeout. The child has all of the caller's memory and
     /// descriptors.
     ///
     /// # Errors

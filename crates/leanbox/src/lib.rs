@@ -19,6 +19,7 @@ mod capability;
 mod cgroup;
 mod command;
 mod container;
+mod deadline;
 mod error;
 mod filter;
 pub mod floor;

@@ -302,6 +302,11 @@ impl Slot {
         self.container.as_fd()
     }
 
+    /// The launcher's pidfd.
+    pub(crate) fn launcher(&self) -> BorrowedFd<'_> {
+        self.launcher.as_fd()
+    }
+
     /// What the group used since the slot was last made ready.
     pub(crate) fn baseline(&self) -> &Baseline {
         &self.baseline
