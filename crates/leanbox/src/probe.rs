@@ -15,6 +15,9 @@ pub fn is_off(feature: &str) -> bool {
 /// reaps and reports it.
 #[must_use]
 pub fn kernel_tells_ends() -> bool {
+    // By version: a living process's pidfd answers the same before 6.15, and only from 6.19 on the
+    // kernel lists what it knows (`PIDFD_INFO_SUPPORTED_MASK`). To clone, reap and ask a child takes
+    // 24 µs p50 and 50 to 110 the first time (Linux 6.18), on the way of every cold start.
     static TELLS: OnceLock<bool> = OnceLock::new();
     *TELLS.get_or_init(|| !is_off("pidfd_info") && kernel_version() >= (6, 15))
 }
