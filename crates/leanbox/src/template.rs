@@ -12,7 +12,7 @@ use crate::recipe::{self, Recipe};
 use crate::shifted;
 use crate::slot::{Dying, Ground, Making};
 use crate::upper::{Turn, Upper};
-use crate::{Capability, Error, ErrorKind, Limits, Result, Rootfs};
+use crate::{Capability, Error, ErrorKind, Limits, Result, Rootfs, probe};
 use rustix::io::Errno;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -175,6 +175,10 @@ impl TemplateBuilder {
     /// another template has, an unknown user, a missing right or kernel feature; nothing is left
     /// behind.
     pub fn build(self) -> Result<Template> {
+        self.prepare().map_err(probe::blame_old_kernel)
+    }
+
+    fn prepare(self) -> Result<Template> {
         let recipe = self.recipe;
         recipe.limits.validate()?;
         recipe.check_policy()?;
