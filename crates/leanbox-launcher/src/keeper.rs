@@ -3,12 +3,12 @@
 //! own end (the host's socket closed) ends them all. It takes requests from the host only and
 //! never reads a word out of a slot.
 
-use crate::launcher;
 use crate::text::Text;
 use crate::wire::{
     Ask, BLOCKS_MAX, CONTROL_FD, HOST_FD, IDS_PER_SLOT, OpKind, PLAN_FD, Plan, Reply, Request,
     Step, TREES_MAX, Tree, bytes_of, message_of,
 };
+use crate::{inherited, launcher};
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use leanbox_sys::mount::{self, FsOption};
@@ -62,6 +62,7 @@ impl Keeper {
         let plan = map_plan()?;
         enter_minimal_mounts()?;
         at(9, launcher::null_streams())?;
+        inherited::leave();
         let _ = process::sethostname(plan.text(plan.header().hostname));
         let _ = process::setsid();
         process::umask(0o022);

@@ -23,6 +23,8 @@ mod container;
 #[allow(dead_code)]
 mod floor;
 #[allow(dead_code)]
+mod inherited;
+#[allow(dead_code)]
 mod keeper;
 #[allow(dead_code)]
 mod launcher;

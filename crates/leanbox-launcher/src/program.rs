@@ -8,6 +8,7 @@ extern crate leanbox_sys;
 mod classic;
 mod container;
 mod floor;
+mod inherited;
 mod keeper;
 mod launcher;
 mod mem;
