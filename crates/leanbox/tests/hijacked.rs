@@ -49,14 +49,14 @@ fn starting_in_a_stopped_slot_gives_up_in_time() {
         let template = template(&root, policy);
         let pool = Pool::new(&template, 1).unwrap();
         pool.settle().unwrap();
-        let child_of = |parent| {
-            let is_child = |pid: &i32| {
-                let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
-                status.is_ok_and(|status| status.contains(&format!("PPid:\t{parent}\n")))
-            };
-            host::processes().into_iter().find(is_child).unwrap()
+        let is_child = |pid: i32, parent: i32| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+            status.is_ok_and(|status| status.contains(&format!("PPid:\t{parent}\n")))
         };
-        let parked = child_of(child_of(template.keeper_pid()));
+        let all = host::processes();
+        let launchers = all.iter().filter(|pid| is_child(**pid, template.keeper_pid()));
+        let mut below = launchers.flat_map(|one| all.iter().filter(|pid| is_child(**pid, *one)));
+        let parked = *below.next().unwrap();
         leanbox_sys::process::kill(parked, SIGSTOP).unwrap();
         let mut command = Command::new("true");
         let container = command.timeout(Duration::from_millis(300)).spawn(&pool).unwrap();
