@@ -352,7 +352,8 @@ fn map_plan() -> Outcome<Plan> {
     Ok(unsafe { Plan::new(base, length) })
 }
 
-/// Leaves the host's mounts for a tmpfs of our own with only `/proc`, `/dev` and `/t`.
+/// Leaves the host's mounts for a tmpfs of our own with only `/proc`, `/dev`, `/t` for the trees
+/// and `/new` for a slot's root.
 fn enter_minimal_mounts() -> Outcome<()> {
     at(2, mount::mount(c"none", c"/", mount::MS_REC | mount::MS_PRIVATE))?;
     let root = at(3, mount::new_filesystem(c"tmpfs", core::iter::empty(), mount::ATTR_NOSUID))?;

@@ -93,7 +93,7 @@ struct Pristine {
     attributes: usize,
 }
 
-/// How the container in a slot ended, as the launcher tells it.
+/// How the container in a slot ended: the kernel's word, or on older kernels the launcher's.
 pub(crate) enum Told {
     /// With this raw wait status.
     Ended(i32),
