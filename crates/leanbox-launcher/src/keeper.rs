@@ -63,6 +63,7 @@ impl Keeper {
         let plan = map_plan()?;
         enter_minimal_mounts()?;
         at(9, launcher::null_streams())?;
+        leave_what_the_host_has();
         let _ = process::sethostname(plan.text(plan.header().hostname));
         let _ = process::setsid();
         process::umask(0o022);
@@ -371,7 +372,8 @@ fn map_plan() -> Outcome<Plan> {
     Ok(unsafe { Plan::new(base, length) })
 }
 
-/// Leaves the host's mounts for a tmpfs of our own with only `/proc`, `/dev` and `/t`.
+/// Leaves the host's mounts for a tmpfs of our own with only `/proc`, `/dev`, `/t` for the trees
+/// and `/new` for a slot's root.
 fn enter_minimal_mounts() -> Outcome<()> {
     at(2, mount::mount(c"none", c"/", mount::MS_REC | mount::MS_PRIVATE))?;
     let root = at(3, mount::new_filesystem(c"tmpfs", core::iter::empty(), mount::ATTR_NOSUID))?;
@@ -428,6 +430,15 @@ fn attach_devices() -> Outcome<()> {
     at(7, mount::attach(dev, c"dev"))?;
     fd::close(dev);
     Ok(())
+}
+
+/// The session's keys, and a scheduling policy that starves others or itself. Niceness, I/O
+/// priority and CPU affinity stay: a host that was told to make way has its containers make way as
+/// well. A kernel without keys has none to leave; one that keeps us from another policy has its
+/// reason.
+fn leave_what_the_host_has() {
+    let _ = process::leave_session_keyring();
+    let _ = process::leave_scheduling_policy();
 }
 
 /// A host that the OOM killer spares (proc_pid_oom_score_adj(5)) must not make its containers

@@ -1,6 +1,7 @@
-//! The launcher: pid 1 of a slot. It carries out the plan's operations, parks the container,
-//! reaps, and reports; then, in a slot that serves again, does so once more. It takes orders
-//! from the host only, and holds no more capabilities than parking a container needs.
+//! The launcher: pid 1 of a slot. It carries out the plan's operations and parks the container;
+//! then, in a slot that serves again, does so once more. Where the kernel does not tell the host
+//! of an end (before Linux 6.15), it reaps and reports. It takes orders from the host only, and
+//! holds the capabilities that parking a container needs and those that the container has.
 
 use crate::container::{self, Parked};
 use crate::wire::{

@@ -1,11 +1,11 @@
 //! The static program inside every leanbox container, as bytes ([`LAUNCHER`]), and the
 //! messages it exchanges with the host ([`wire`]).
 //!
-//! The program has three roles: the keeper makes slots, the launcher lives in a slot, the
-//! floor runs the benchmark's floors. It has no std, no allocator, no C library, and is meant
-//! to be read in one sitting: `program.rs`, `roles.rs`, `keeper.rs`, `launcher.rs`,
-//! `container.rs`. The same sources are compiled twice: as this library, so that clippy,
-//! rustdoc and the tests see them, and by the build script as the program.
+//! The program is begun in two roles: the keeper makes slots, by clones of itself that become
+//! their launchers, and the floor runs the benchmark's floors. It has no std, no allocator, no C
+//! library, and is meant to be read in one sitting: `program.rs`, `roles.rs`, `keeper.rs`,
+//! `launcher.rs`, `container.rs`. The same sources are compiled twice: as this library, so that
+//! clippy, rustdoc and the tests see them, and by the build script as the program.
 #![cfg_attr(not(test), no_std)]
 #![allow(
     clippy::cast_possible_truncation,

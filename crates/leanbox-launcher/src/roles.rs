@@ -1,5 +1,5 @@
-//! The static program's roles by the name in its first argument: `keeper` (which becomes the
-//! launcher of each slot by cloning itself), `floor`, and `nothing`, which only ends.
+//! The static program's roles by the name in its first argument: `leanbox-keeper`, whose clones
+//! become the launchers of its slots, and `leanbox-floor`.
 
 use core::ffi::{CStr, c_char};
 

@@ -21,7 +21,7 @@ pub const ORDERS_FD: i32 = 4;
 pub const LAUNCHER_ID: u32 = 65_535;
 /// Ids of one slot.
 pub const IDS_PER_SLOT: u32 = 65_536;
-/// The most id blocks, so the most slots, of one keeper.
+/// The id blocks of a machine, so the most slots with ids of their own.
 pub const BLOCKS_MAX: usize = 4096;
 /// The most trees (layers and binds) of one template.
 pub const TREES_MAX: usize = 60;
@@ -207,7 +207,7 @@ impl Plan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Ask {
-    /// Take over the template's trees (the descriptors).
+    /// Take over the template's trees (the descriptors), and map them once for trial.
     Trees = 1,
     /// Make a slot; descriptors: its socket, in a reused one its orders, then the v2 group to be
     /// born in, then the groups to join.
@@ -228,17 +228,19 @@ pub struct Request {
     pub ask: u32,
     /// The host's number for the slot.
     pub slot: u32,
-    /// Index of the id block among the owner's.
+    /// Index of the id block among the machine's.
     pub block: u32,
     /// First host id of the block.
     pub id_base: u32,
     /// 1: a cgroup v2 folder to be born in comes along.
     pub into_group: u32,
-    /// Ask::Reset: which scratch, as indices of Filesystem operations, one bit each.
+    /// [`Ask::Reset`]: which scratch, as its index among the plan's tmpfs operations.
     pub scratch: u32,
 }
 
-/// A keeper's answer; with [`Ask::Make`] and [`Ask::Hold`] a pidfd comes along.
+/// A keeper's answer. If nothing failed, a descriptor comes along: of [`Ask::Make`],
+/// [`Ask::Hold`] and [`Ask::Keep`] the new process's pidfd, of [`Ask::Reset`] the new scratch;
+/// none of [`Ask::Trees`].
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub struct Reply {
@@ -248,7 +250,7 @@ pub struct Reply {
     pub step: u32,
     /// Why.
     pub errno: i32,
-    /// Process id as the keeper sees it.
+    /// Process id as the keeper sees it, or 0 where no process was made.
     pub pid: i32,
 }
 
@@ -286,7 +288,7 @@ impl Step {
     pub const FIRST_OP: u32 = 1000;
 }
 
-/// What a launcher reports.
+/// What comes out of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Kind {
@@ -295,11 +297,12 @@ pub enum Kind {
     Ready = 1,
     /// Making the slot failed.
     Failed,
-    /// The container ended.
+    /// The container ended (the launcher's word, before Linux 6.15), or is about to end since it
+    /// could not execute its program (its own word, from 6.15 on).
     Ended,
 }
 
-/// A report of a launcher: hostile input for the host.
+/// A report of a launcher, or of its container: hostile input for the host.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub struct Report {

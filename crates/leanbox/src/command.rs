@@ -116,7 +116,10 @@ impl Command {
         self
     }
 
-    /// Kills the container when this much time has passed since its start.
+    /// Kills the container when this much time has passed since its start, whether anybody waits
+    /// for it or not. The first one that is spawned with a timeout begins a thread of this process,
+    /// which sleeps until a time is up; [`status`](Self::status) and [`output`](Self::output)
+    /// need none.
     pub fn timeout(&mut self, timeout: Duration) -> &mut Self {
         self.timeout = Some(timeout);
         self
@@ -133,7 +136,7 @@ impl Command {
             .map_err(|errno| Error::syscall("pipe2(O_CLOEXEC)", errno))?;
         let container = self.start(pool, streams, Some(&told))?;
         drop(told);
-        container.confirm_exec(tell, &self.program)
+        container.confirm_exec(tell)?.end_at_deadline()
     }
 
     /// Runs the program to its end. Streams are inherited unless set.
@@ -182,7 +185,7 @@ impl Command {
             pool.discard(slot);
             return Err(error);
         }
-        let deadline = self.timeout.map(|timeout| began + timeout);
+        let deadline = self.timeout.and_then(|timeout| began.checked_add(timeout));
         let started = Started { began, start: began.elapsed(), deadline };
         Ok(Container::new(pool.clone(), slot, streams.into_ours(), started, &self.program))
     }

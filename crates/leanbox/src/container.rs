@@ -1,6 +1,7 @@
 //! A running container, as `std::process::Child` is a running process: wait, kill, streams,
 //! and at the end the outcome.
 
+use crate::deadline::Deadline;
 use crate::outcome::{Captured, End, Outcome};
 use crate::slot::{Slot, Told};
 use crate::stdio::Ours;
@@ -17,6 +18,8 @@ use std::time::{Duration, Instant};
 /// How long a captured stream is still read after the end, should something outside the slot
 /// hold it open.
 const DRAIN: Duration = Duration::from_secs(1);
+/// How long a start may take until the program is executed: with the least CPU limit some seconds.
+const EXEC_PATIENCE: Duration = Duration::from_secs(60);
 /// The longest sleep between two looks at a container that says nothing.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -35,6 +38,8 @@ pub struct Container {
     slot: Option<Slot>,
     started: Started,
     program: String,
+    /// Where it may be that nobody waits.
+    deadline: Option<Deadline>,
     captures: [Option<Capture>; 2],
     /// The write end of its standard input, where piped.
     pub stdin: Option<File>,
@@ -74,6 +79,7 @@ impl Container {
             slot: Some(slot),
             started,
             program: program.to_string(),
+            deadline: None,
             captures: [stdout.1, stderr.1],
             stdin: stdin.0,
             stdout: stdout.0,
@@ -81,19 +87,43 @@ impl Container {
         }
     }
 
-    /// Waits until the program was executed: its end of the pipe is closed then.
-    pub(crate) fn confirm_exec(self, tell: OwnedFd, program: &str) -> Result<Self> {
-        let mut word = [0; 8];
-        let mut pipe = File::from(tell);
-        match pipe.read_exact(&mut word) {
-            Err(_) => Ok(self),
-            Ok(()) => {
-                let word = u64::from_ne_bytes(word);
-                let step = u32::try_from(word >> 32).unwrap_or(Step::EXEC);
-                let errno = i32::try_from(word & 0xffff).unwrap_or(0);
-                Err(exec_error(program, step, errno))
+    /// Waits until the program was executed: its end of the pipe is closed then. Whoever holds it
+    /// open (a container that was frozen, a launcher that was taken over) holds nobody up.
+    pub(crate) fn confirm_exec(self, tell: OwnedFd) -> Result<Self> {
+        let patience = self.started.began + EXEC_PATIENCE;
+        let until = self.started.deadline.map_or(patience, |deadline| deadline.min(patience));
+        let Some(slot) = &self.slot else { return Ok(self) };
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let [told, ended] = closed_or_ended(&tell, slot.container(), left)?;
+            // What was written before the end is there by now.
+            if told || ended && closed_or_ended(&tell, slot.container(), Duration::ZERO)?[0] {
+                return match word_of(tell) {
+                    Some((step, errno)) => Err(exec_error(&self.program, step, errno)),
+                    None => Ok(self),
+                };
+            }
+            if ended {
+                return Ok(self);
+            }
+            if left.is_zero() {
+                break;
             }
         }
+        if self.started.deadline == Some(until) {
+            // Killed in a moment; its outcome says why.
+            return Ok(self);
+        }
+        let text = format!("exec {:?}: nothing happened for {EXEC_PATIENCE:?}", self.program);
+        Err(Error::new(ErrorKind::Gone, text).remedy("is its CPU limit too small, or it frozen?"))
+    }
+
+    /// From now on it ends in time whether it is waited for or not.
+    pub(crate) fn end_at_deadline(mut self) -> Result<Self> {
+        if let (Some(due), Some(slot)) = (self.started.deadline, &self.slot) {
+            self.deadline = Some(Deadline::set(due, slot.container(), slot.launcher())?);
+        }
+        Ok(self)
     }
 
     /// Waits for the end.
@@ -157,6 +187,9 @@ impl Container {
             let now = Instant::now();
             let deadline = self.started.deadline;
             if deadline.is_some_and(|deadline| now >= deadline) {
+                if let Some(told) = slot.try_end() {
+                    return Ok(Some((told, false)));
+                }
                 slot.kill_now();
                 return Ok(Some((slot.await_end(), true)));
             }
@@ -182,6 +215,7 @@ impl Container {
     }
 
     fn finish(&mut self, (told, timed_out): (Told, bool)) -> Result<Outcome> {
+        let timed_out = self.deadline.take().is_some_and(Deadline::call_off) || timed_out;
         let slot =
             self.slot.take().ok_or_else(|| Error::invalid("the outcome was taken already"))?;
         let usage = slot.ground.group.delta(slot.baseline());
@@ -265,6 +299,29 @@ impl Capture {
         }
         self.kept
     }
+}
+
+/// Sleeps until the pipe is closed or has a word in it, the process of the pidfd has ended, or
+/// the time is up.
+fn closed_or_ended(pipe: &OwnedFd, pidfd: BorrowedFd<'_>, sleep: Duration) -> Result<[bool; 2]> {
+    let pidfd = PollFd::from_borrowed_fd(pidfd, PollFlags::IN);
+    let mut fds = [PollFd::new(pipe, PollFlags::IN), pidfd];
+    match poll(&mut fds, Some(&timespec(sleep))) {
+        Ok(_) => Ok(fds.map(|fd| !fd.revents().is_empty())),
+        Err(Errno::INTR) => Ok([false; 2]),
+        Err(errno) => Err(Error::syscall("poll(exec)", errno)),
+    }
+}
+
+/// The step that a container could not do and why, if it said so before it closed the pipe.
+fn word_of(pipe: OwnedFd) -> Option<(u32, i32)> {
+    let mut word = [0; 8];
+    // One read of what is there: the rest of a word might never come.
+    let length = File::from(pipe).read(&mut word).ok()?;
+    let word = u64::from_ne_bytes(word);
+    let step = u32::try_from(word >> 32).unwrap_or(Step::EXEC);
+    let errno = i32::try_from(word & 0xffff).unwrap_or(0);
+    (length == size_of_val(&word)).then_some((step, errno))
 }
 
 fn timespec(duration: Duration) -> Timespec {

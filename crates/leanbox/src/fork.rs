@@ -143,9 +143,14 @@ impl Template {
     /// Forks the caller into the template's cached namespaces and group; returns twice. All
     /// children of a template share these namespaces and the group's limits.
     ///
+    /// The child enters before its side of the call returns, and only while the template lives.
+    /// Keep the template until the child has said that it is inside (or has ended): one that comes
+    /// too late ends with 125, as one that cannot enter.
+    ///
     /// # Safety
     /// As after any fork(2): if the caller has other threads, the child may only use what is
-    /// safe in a signal handler (signal-safety(7)). The child has all of the caller's memory and
+    /// safe in a signal handler (signal-safety(7)). This library makes one thread, with the first
+    /// container that is spawned with a timeout. The child has all of the caller's memory and
     /// descriptors.
     ///
     /// # Errors

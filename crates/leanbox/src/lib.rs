@@ -19,6 +19,7 @@ mod capability;
 mod cgroup;
 mod command;
 mod container;
+mod deadline;
 mod error;
 mod filter;
 pub mod floor;
@@ -38,6 +39,7 @@ mod shifted;
 mod slot;
 mod stdio;
 mod template;
+mod upper;
 
 pub use capability::Capability;
 pub use command::Command;

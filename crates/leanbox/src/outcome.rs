@@ -1,4 +1,5 @@
-//! How a container ended and what it used: read by the host from the kernel.
+//! How a container ended and what it used: read by the host from the kernel. Only before Linux
+//! 6.15 its exit status is the launcher's word.
 
 use std::time::Duration;
 

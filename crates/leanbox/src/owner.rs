@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// First host id of block 0. systemd's UIDS-GIDS document lists 1879048192–2147483647 as
 /// unused; it holds exactly [`BLOCKS_MAX`] blocks.
 const FIRST_ID: u32 = 1_879_048_192;
+/// Where root reserves id blocks, whatever its state folder: they are the machine's.
+const MACHINE: &str = "/run/leanbox";
 /// Blocks reserved at a time.
 const CHUNK: usize = 64;
 
@@ -41,6 +43,8 @@ pub(crate) struct Owner {
     /// Bytes of the record as written.
     length: usize,
     free: Vec<u32>,
+    /// Whose the blocks are, where the state folder is not the machine's.
+    ids: Option<Box<Owner>>,
 }
 
 /// A block of 65,536 host ids.
@@ -55,7 +59,9 @@ impl Block {
 }
 
 /// The state folder: `/run/leanbox`, or below `XDG_RUNTIME_DIR` without root;
-/// `LEANBOX_STATE` names another.
+/// `LEANBOX_STATE` names another. Whichever root uses, id blocks are reserved in `/run/leanbox`,
+/// so that no two owners get the same; owners that see different `/run`, or cannot write there,
+/// do not know of each other.
 #[must_use]
 pub fn state_folder() -> PathBuf {
     if let Some(named) = std::env::var_os("LEANBOX_STATE") {
@@ -70,20 +76,34 @@ pub fn state_folder() -> PathBuf {
 impl Owner {
     /// Registers this process, and reclaims what dead owners left.
     pub(crate) fn register() -> Result<Self> {
+        Self::register_at(state_folder())
+    }
+
+    fn register_at(folder: PathBuf) -> Result<Self> {
+        let ids = match machine_folder(&folder)? {
+            Some(machine) => Some(Box::new(Self::register_in(machine, "leanbox-ids", None)?)),
+            None => None,
+        };
+        Self::register_in(folder, "leanbox", ids)
+    }
+
+    fn register_in(folder: PathBuf, kind: &str, ids: Option<Box<Self>>) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let folder = state_folder();
         make_private(&folder)?;
         let me = identify()?;
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("leanbox-{}-{}-{count}", me.pid, me.start_time);
+        let name = format!("{kind}-{}-{}-{count}", me.pid, me.start_time);
         let _lock = lock_state(&folder)?;
         reclaim_dead(&folder);
         let path = folder.join(&name);
         let file = open_record(&path, true).map_err(|e| Error::syscall(path.display(), e))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|errno| Error::syscall(format!("flock({})", path.display()), errno))?;
-        let mut owner = Self { name, folder, file, record: me, length: 0, free: Vec::new() };
-        owner.reserve(CHUNK)?;
+        let mut owner = Self { name, folder, file, record: me, length: 0, free: Vec::new(), ids };
+        match &owner.ids {
+            None => owner.reserve(CHUNK)?,
+            Some(_) => owner.write()?,
+        }
         Ok(owner)
     }
 
@@ -94,6 +114,10 @@ impl Owner {
 
     /// Writes down groups before they are made.
     pub(crate) fn owns_groups(&mut self, groups: Vec<PathBuf>) -> Result<()> {
+        if let Some(ids) = &mut self.ids {
+            // What lives in them has the ids.
+            ids.owns_groups(groups.clone())?;
+        }
         self.record.groups = groups;
         self.write()
     }
@@ -106,6 +130,9 @@ impl Owner {
 
     /// A block that no other live slot has.
     pub(crate) fn take_block(&mut self) -> Result<Block> {
+        if let Some(ids) = &mut self.ids {
+            return ids.take_block();
+        }
         if self.free.is_empty() {
             let folder = self.folder.clone();
             let _lock = lock_state(&folder)?;
@@ -117,7 +144,10 @@ impl Owner {
 
     /// Gives a block back, once nothing of its slot lives.
     pub(crate) fn give_block(&mut self, block: Block) {
-        self.free.push(block.0);
+        match &mut self.ids {
+            Some(ids) => ids.give_block(block),
+            None => self.free.push(block.0),
+        }
     }
 
     fn reserve(&mut self, count: usize) -> Result<()> {
@@ -173,8 +203,33 @@ impl Drop for Owner {
 pub fn reclaim() -> Result<usize> {
     let folder = state_folder();
     make_private(&folder)?;
-    let _lock = lock_state(&folder)?;
-    Ok(reclaim_dead(&folder))
+    let dead = {
+        let _lock = lock_state(&folder)?;
+        reclaim_dead(&folder)
+    };
+    if let Some(machine) = machine_folder(&folder)? {
+        let _lock = lock_state(&machine)?;
+        reclaim_dead(&machine);
+    }
+    Ok(dead)
+}
+
+/// The machine's folder, where it is another than the state folder and can be written to. Without
+/// root there are no blocks to reserve.
+fn machine_folder(state: &Path) -> Result<Option<PathBuf>> {
+    let machine = Path::new(MACHINE);
+    if state == machine || !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    let closed = [Errno::ROFS, Errno::ACCESS, Errno::PERM].map(|errno| Some(errno.raw_os_error()));
+    match make_private(machine) {
+        Err(error) if closed.contains(&error.errno()) => Ok(None),
+        Err(error) => Err(error),
+        Ok(()) => {
+            let open = rustix::fs::access(machine, rustix::fs::Access::WRITE_OK).is_ok();
+            Ok(open.then(|| machine.to_path_buf()))
+        }
+    }
 }
 
 fn reclaim_dead(folder: &Path) -> usize {
@@ -287,5 +342,30 @@ mod tests {
         let refused = make_private(&folder);
         fs::remove_dir(&folder).unwrap();
         assert!(refused.unwrap_err().to_string().contains("others may write to it"));
+    }
+
+    #[test]
+    fn owners_of_different_state_folders_share_no_id_block() {
+        assert!(rustix::process::geteuid().is_root(), "this test needs root");
+        let temporary = |name: &str| {
+            std::env::temp_dir().join(format!("leanbox-ids-{}-{name}", std::process::id()))
+        };
+        let folders = [temporary("one"), temporary("other"), PathBuf::from(MACHINE)];
+        let mut owners = folders.clone().map(|folder| Owner::register_at(folder).unwrap());
+        let mut blocks = Vec::new();
+        for owner in &mut owners {
+            // More than were reserved at first.
+            blocks.extend((0..=CHUNK).map(|_| owner.take_block().unwrap().0));
+        }
+        drop(owners);
+        let count = blocks.len();
+        blocks.sort_unstable();
+        blocks.dedup();
+        assert_eq!(blocks.len(), count);
+        // Nothing else is in them.
+        folders[..2].iter().for_each(|folder| fs::remove_dir(folder).unwrap());
+        let ours = format!("leanbox-ids-{}-", std::process::id());
+        let left = |path: PathBuf| path.to_string_lossy().contains(&ours);
+        assert!(!records(Path::new(MACHINE)).any(left));
     }
 }

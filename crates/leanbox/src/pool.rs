@@ -41,7 +41,8 @@ struct State {
 
 impl Pool {
     /// A pool that keeps `ready` slots in reserve; 0 makes each slot when it is needed. The first
-    /// ones are being made when this returns.
+    /// ones are being made when this returns. On a writable root there is one slot at a time, so
+    /// a reserve of at most 1.
     ///
     /// # Errors
     /// A slot cannot be asked for.
@@ -150,7 +151,8 @@ impl Pool {
     }
 
     fn ask(&self, state: &mut State) -> Result<Making> {
-        self.bury_oldest(state, 0);
+        // On a writable root the last slot has to be gone before the next is made.
+        self.bury_oldest(state, if self.inner().upper.is_some() { REAP_MS } else { 0 });
         if let Some(first) = self.inner().first_slot() {
             return Ok(first);
         }

@@ -47,6 +47,21 @@ impl Recipe {
             ahead: false,
         }
     }
+
+    /// A slot serves again only where the reset sees all that a run can leave: not addresses,
+    /// mounts or a host name that a capability lets it set, nor files of a writable root.
+    pub(crate) fn check_policy(&self) -> Result<()> {
+        if self.policy == Policy::Once {
+            return Ok(());
+        }
+        let what = match (self.capabilities.first(), self.rootfs.kind()) {
+            (Some(capability), _) => capability.to_string(),
+            (None, Kind::Overlay { .. }) => "a writable root".to_string(),
+            (None, Kind::Folder { .. }) => return Ok(()),
+        };
+        let text = format!("policy reuse with {what}: the next run could find what one left");
+        Err(Error::invalid(text).remedy("use policy once"))
+    }
 }
 
 /// What the launcher itself needs to park a container under another identity and end it.

@@ -3,6 +3,7 @@
 //! out of the folder (openat2(2), `RESOLVE_IN_ROOT`), and changes nothing in it but missing
 //! mount points.
 
+use crate::upper::Upper;
 use crate::{Error, ErrorKind, ImageConfig, Result};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -50,7 +51,8 @@ impl Rootfs {
     }
 
     /// A writable overlay (overlayfs): `lower_top_first` below `upper/diff`, with `upper/work`.
-    /// Owners are as inside: the slot's ids are mapped.
+    /// Owners are as inside: the slot's ids are mapped. `upper` serves one template at a time,
+    /// and that template has one slot at a time: what more do to it is undefined.
     ///
     /// # Errors
     /// A folder is missing, or there are more than 40 layers.
@@ -80,6 +82,14 @@ impl Rootfs {
 
     pub(crate) fn kind(&self) -> &Kind {
         &self.kind
+    }
+
+    /// Locks the folder that a writable root is written to.
+    pub(crate) fn lock_upper(&self) -> Result<Option<Upper>> {
+        match &self.kind {
+            Kind::Folder { .. } => Ok(None),
+            Kind::Overlay { upper: (path, dir), .. } => Upper::lock(path, dir).map(Some),
+        }
     }
 
     /// The path to speak of in messages.

@@ -35,9 +35,19 @@ pub(crate) fn trees(recipe: &Recipe, owner: &mut Owner, block: Block) -> Result<
     Ok(trees)
 }
 
+/// Where distributions have cp(1). Not along PATH: what that names first is not for root to run.
+const CP: [&str; 2] = ["/usr/bin/cp", "/bin/cp"];
+
+fn cp() -> Result<&'static Path> {
+    CP.into_iter().map(Path::new).find(|path| path.is_file()).ok_or_else(|| {
+        let text = format!("cp(1) is neither {} nor {}", CP[0], CP[1]);
+        Error::new(ErrorKind::NotFound, text).remedy("an owner-shifted copy needs it")
+    })
+}
+
 /// cp(1) knows holes, hard links, extended attributes and reflinks.
 fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    let status = std::process::Command::new("cp")
+    let status = std::process::Command::new(cp()?)
         .args(["-a", "--reflink=auto", "--no-target-directory", "--"])
         .args([from, to])
         .status()
@@ -72,4 +82,14 @@ fn shift(path: &Path, first: u32) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cp_is_not_looked_for_along_path() {
+        assert!(cp().unwrap().is_absolute());
+    }
 }

@@ -6,6 +6,7 @@ use crate::cgroup::{Baseline, Group};
 use crate::keeper::{Keeper, has_ended, packet_pair, receive_with_fds, send_with_fds};
 use crate::owner::Block;
 use crate::plan::{Plan, step_error};
+use crate::upper::Turn;
 use crate::{Error, ErrorKind, Result, probe};
 use leanbox_launcher::wire::{
     Ask, Go, Kind, Report, Request, START_FDS_MAX, Start, bytes_of, message_of,
@@ -28,6 +29,8 @@ pub(crate) struct Ground {
     pub(crate) number: u32,
     pub(crate) block: Block,
     pub(crate) group: Group,
+    /// To write to the upper folder of a writable root.
+    pub(crate) _turn: Option<Turn>,
 }
 
 /// A slot that the keeper was asked for.
@@ -90,7 +93,7 @@ struct Pristine {
     attributes: usize,
 }
 
-/// How the container in a slot ended, as the launcher tells it.
+/// How the container in a slot ended: the kernel's word, or on older kernels the launcher's.
 pub(crate) enum Told {
     /// With this raw wait status.
     Ended(i32),
@@ -297,6 +300,11 @@ impl Slot {
     /// The container's pidfd (pidfd_open(2)).
     pub(crate) fn container(&self) -> BorrowedFd<'_> {
         self.container.as_fd()
+    }
+
+    /// The launcher's pidfd.
+    pub(crate) fn launcher(&self) -> BorrowedFd<'_> {
+        self.launcher.as_fd()
     }
 
     /// What the group used since the slot was last made ready.

@@ -11,7 +11,8 @@ use crate::pool::REAP_MS;
 use crate::recipe::{self, Recipe};
 use crate::shifted;
 use crate::slot::{Dying, Ground, Making};
-use crate::{Capability, Error, ErrorKind, Limits, Result, Rootfs};
+use crate::upper::{Turn, Upper};
+use crate::{Capability, Error, ErrorKind, Limits, Result, Rootfs, probe};
 use rustix::io::Errno;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,7 +27,8 @@ pub enum Policy {
     /// A fresh slot for every start, thrown away after. The default.
     #[default]
     Once,
-    /// A slot serves again after a reset: for containers that trust each other.
+    /// A slot serves again after a reset: for containers that trust each other. Not with added
+    /// capabilities or a writable root, by which a run can leave what no reset sees.
     Reuse,
 }
 
@@ -89,6 +91,8 @@ pub(crate) struct Inner {
     next: AtomicU32,
     /// The one block of all slots, where ids cannot be mapped per slot.
     shared_block: Option<Block>,
+    /// Of a writable root; unlocked when the keeper has ended.
+    pub(crate) upper: Option<Upper>,
 }
 
 impl TemplateBuilder {
@@ -167,13 +171,20 @@ impl TemplateBuilder {
     /// Prepares everything and starts the keeper.
     ///
     /// # Errors
-    /// Limits that make no sense, an unknown user, a missing right or kernel feature; nothing is
-    /// left behind.
+    /// Limits that make no sense, a policy that does not go with the rest, an upper folder that
+    /// another template has, an unknown user, a missing right or kernel feature; nothing is left
+    /// behind.
     pub fn build(self) -> Result<Template> {
+        self.prepare().map_err(probe::blame_old_kernel)
+    }
+
+    fn prepare(self) -> Result<Template> {
         let recipe = self.recipe;
         recipe.limits.validate()?;
+        recipe.check_policy()?;
         let spec = recipe.user.clone().unwrap_or_else(|| recipe.rootfs.config().user.clone());
         let identity = Identity::resolve(&spec, &recipe.rootfs)?;
+        let upper = recipe.rootfs.lock_upper()?;
         let mut owner = Owner::register()?;
         let block = owner.take_block()?;
         let plan = recipe::plan(&recipe, identity.clone(), recipe.idmap)?;
@@ -186,7 +197,8 @@ impl TemplateBuilder {
         owner.owns_groups(parent.paths())?;
         let mut first = First::Group(parent.first(&recipe.limits)?);
         if let (Some(starting), true) = (&starting, recipe.ahead) {
-            first = first.begin(starting.keeper(), &plan, block)?;
+            let turn = upper.as_ref().map(Upper::turn).transpose()?;
+            first = first.begin(starting.keeper(), &plan, block, turn)?;
         }
         let (keeper, plan, shared_block) = match starting.map(|starting| starting.ready(&plan)) {
             Some(Ok(keeper)) => (keeper, plan, None),
@@ -215,6 +227,7 @@ impl TemplateBuilder {
             owner: Mutex::new(owner),
             next: AtomicU32::new(FIRST + 1),
             shared_block,
+            upper,
         };
         Ok(Template { inner: Arc::new(inner) })
     }
@@ -250,6 +263,7 @@ impl Template {
 impl Inner {
     /// What a new slot stands on; `group` may be one that another slot left clean.
     pub(crate) fn ground(&self, group: Option<Group>) -> Result<Ground> {
+        let turn = self.upper.as_ref().map(Upper::turn).transpose()?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let group = match group {
             Some(group) => group,
@@ -259,7 +273,7 @@ impl Inner {
             Some(block) => block,
             None => self.owner().take_block()?,
         };
-        Ok(Ground { number, block, group })
+        Ok(Ground { number, block, group, _turn: turn })
     }
 
     /// The slot that was begun ahead, for whoever comes first.
@@ -312,9 +326,9 @@ impl Inner {
 
 impl First {
     /// Asks for the first slot, on this group.
-    fn begin(self, keeper: &Keeper, plan: &Plan, block: Block) -> Result<Self> {
+    fn begin(self, keeper: &Keeper, plan: &Plan, block: Block, turn: Option<Turn>) -> Result<Self> {
         let Self::Group(group) = self else { return Ok(self) };
-        let ground = Ground { number: FIRST, block, group };
+        let ground = Ground { number: FIRST, block, group, _turn: turn };
         Making::ask(keeper, plan, ground).map(Self::Slot).map_err(|unasked| unasked.0)
     }
 

@@ -43,6 +43,30 @@ fn waiting_for_a_stopped_slot_gives_up_in_time_and_killing_ends_it() {
 }
 
 #[test]
+fn starting_in_a_stopped_slot_gives_up_in_time() {
+    let root = busybox("stopped-start");
+    for policy in POLICIES {
+        let template = template(&root, policy);
+        let pool = Pool::new(&template, 1).unwrap();
+        pool.settle().unwrap();
+        let is_child = |pid: i32, parent: i32| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+            status.is_ok_and(|status| status.contains(&format!("PPid:\t{parent}\n")))
+        };
+        let all = host::processes();
+        let launchers = all.iter().filter(|pid| is_child(**pid, template.keeper_pid()));
+        let mut below = launchers.flat_map(|one| all.iter().filter(|pid| is_child(**pid, *one)));
+        let parked = *below.next().unwrap();
+        leanbox_sys::process::kill(parked, SIGSTOP).unwrap();
+        let mut command = Command::new("true");
+        let container = command.timeout(Duration::from_millis(300)).spawn(&pool).unwrap();
+        let outcome = container.wait().unwrap();
+        assert!(outcome.timed_out && outcome.wall < Duration::from_secs(10), "{outcome:?}");
+        assert_eq!(says(&pool, "echo next"), "next");
+    }
+}
+
+#[test]
 fn dropping_a_stopped_slot_leaves_nothing() {
     let root = busybox("stopped-drop");
     for policy in POLICIES {

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
+#[path = "common/host.rs"]
+mod host;
 
 use common::{Folder, attack, hostile};
-use leanbox::{Command, End, Limits, Outcome, Policy, Pool, Rootfs, Template};
+use leanbox::{Command, Container, End, Limits, Outcome, Policy, Pool, Rootfs, Template};
 use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
@@ -116,6 +118,51 @@ fn files_are_bounded_in_number() {
         "cd /tmp; seq 1 70000 | while read n; do : >$n || break; done 2>/dev/null; ls | wc -l",
     );
     assert!((60_000..=65_536).contains(&count.parse::<u32>().unwrap()), "{count}");
+}
+
+#[test]
+fn a_timeout_ends_what_nobody_waits_for() {
+    let root = hostile("alone");
+    for policy in POLICIES {
+        let pool = pool(&root, policy, Limits::default());
+        let begun = |ms| {
+            let mut command = Command::new("sleep");
+            command.arg("60").timeout(Duration::from_millis(ms)).spawn(&pool).unwrap()
+        };
+        // Set in another order than they are due.
+        let containers = [begun(400), begun(60_000), begun(200)];
+        let ended = |container: &Container| {
+            let pid = host::pid_of(container);
+            pid < 0 || !std::fs::exists(format!("/proc/{pid}")).unwrap()
+        };
+        let [first, running, second] = containers;
+        let in_time = host::within(Duration::from_secs(10), || ended(&first) && ended(&second));
+        assert!(in_time && !ended(&running), "{policy:?}");
+        for container in [first, second] {
+            let outcome = container.wait().unwrap();
+            assert!(outcome.timed_out, "{policy:?} {outcome:?}");
+            assert_eq!(outcome.end, End::Signaled(9));
+        }
+        assert!(outcome(&pool, &["ids"]).success());
+    }
+}
+
+#[test]
+fn a_timeout_that_was_not_needed_ends_nothing_and_is_not_told() {
+    let root = hostile("in-time");
+    for policy in POLICIES {
+        let pool = pool(&root, policy, Limits::default());
+        let mut command = Command::new("true");
+        command.timeout(Duration::from_millis(200));
+        let in_time = command.spawn(&pool).unwrap().wait().unwrap();
+        assert!(in_time.success() && !in_time.timed_out, "{policy:?} {in_time:?}");
+        let next = Command::new("sleep").arg("0.5").status(&pool).unwrap();
+        assert!(next.success(), "{policy:?} {next:?}");
+        let ended_long_ago = command.spawn(&pool).unwrap();
+        std::thread::sleep(Duration::from_millis(400));
+        let late = ended_long_ago.wait().unwrap();
+        assert!(late.success() && !late.timed_out, "{policy:?} {late:?}");
+    }
 }
 
 #[test]

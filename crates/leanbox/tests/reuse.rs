@@ -6,8 +6,8 @@ mod common;
 #[path = "common/host.rs"]
 mod host;
 
-use common::{Folder, attack, hostile, run, says, template};
-use leanbox::{Command, Policy, Pool, Stdio};
+use common::{Folder, attack, busybox, hostile, run, says, template, upper};
+use leanbox::{Capability, Command, ErrorKind, Policy, Pool, Rootfs, Stdio, Template};
 use std::time::Duration;
 
 /// One slot, used again and again.
@@ -182,4 +182,20 @@ fn a_launcher_that_answers_no_more_is_replaced() {
     container.wait().unwrap();
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert_ne!(launcher(&pool), silent);
+}
+
+#[test]
+fn what_the_reset_could_not_see_is_refused() {
+    let root = busybox("refused");
+    let upper = upper("refused-upper");
+    let plain = || Template::builder(Rootfs::open(&root.0).unwrap());
+    let overlay = Rootfs::overlay(std::slice::from_ref(&root.0), &upper.0).unwrap();
+    let with = Capability::ALL.iter().map(|one| (one.to_string(), plain().cap_add(*one)));
+    let writable = [("a writable root".to_string(), Template::builder(overlay))];
+    for (what, builder) in with.chain(writable) {
+        let refused = builder.policy(Policy::Reuse).build().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+        let line = "the next run could find what one left; use policy once";
+        assert_eq!(refused.to_string(), format!("policy reuse with {what}: {line}"));
+    }
 }

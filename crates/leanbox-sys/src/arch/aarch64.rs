@@ -102,6 +102,9 @@ pub(crate) mod nr {
     pub(crate) const MMAP: usize = 222;
     pub(crate) const WAIT4: usize = 260;
     pub(crate) const PRLIMIT64: usize = 261;
+    pub(crate) const SCHED_SETSCHEDULER: usize = 119;
+    pub(crate) const SCHED_GETSCHEDULER: usize = 120;
+    pub(crate) const KEYCTL: usize = 219;
     pub(crate) const SETNS: usize = 268;
     pub(crate) const SECCOMP: usize = 277;
     pub(crate) const EXECVEAT: usize = 281;

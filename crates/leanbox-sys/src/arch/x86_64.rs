@@ -106,6 +106,9 @@ pub(crate) mod nr {
     pub(crate) const UNSHARE: usize = 272;
     pub(crate) const DUP3: usize = 292;
     pub(crate) const PRLIMIT64: usize = 302;
+    pub(crate) const SCHED_SETSCHEDULER: usize = 144;
+    pub(crate) const SCHED_GETSCHEDULER: usize = 145;
+    pub(crate) const KEYCTL: usize = 250;
     pub(crate) const SETNS: usize = 308;
     pub(crate) const SECCOMP: usize = 317;
     pub(crate) const EXECVEAT: usize = 322;

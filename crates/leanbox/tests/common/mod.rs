@@ -24,6 +24,15 @@ pub(crate) fn folder(name: &str) -> Folder {
     Folder(path)
 }
 
+/// What a writable root is written to.
+pub(crate) fn upper(name: &str) -> Folder {
+    let upper = folder(name);
+    for part in ["diff", "work"] {
+        fs::create_dir(upper.0.join(part)).unwrap();
+    }
+    upper
+}
+
 /// busybox, its users, an app user's home, a secret of root.
 pub(crate) fn busybox(name: &str) -> Folder {
     let root = folder(name);
