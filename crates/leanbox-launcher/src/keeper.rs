@@ -3,21 +3,22 @@
 //! own end (the host's socket closed) ends them all. It takes requests from the host only and
 //! never reads a word out of a slot.
 
+use crate::blocks::{Blocks, write_id_maps};
+use crate::ground::enter_minimal_mounts;
 use crate::launcher;
 use crate::text::Text;
 use crate::wire::{
-    Ask, BLOCKS_MAX, CONTROL_FD, HOST_FD, IDS_PER_SLOT, OpKind, PLAN_FD, Plan, Reply, Request,
-    Step, TREES_MAX, Tree, bytes_of, message_of,
+    Ask, CONTROL_FD, HOST_FD, OpKind, PLAN_FD, Plan, Reply, Request, Step, TREES_MAX, Tree,
+    bytes_of, message_of,
 };
-use core::cell::UnsafeCell;
-use core::ffi::{CStr, c_void};
+use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use leanbox_sys::mount::{self, FsOption};
 use leanbox_sys::process::{self, CloneArgs, pr};
 use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, socket, sync};
 
 /// A step that did not work, and why.
-type Outcome<T> = Result<T, (u32, Errno)>;
+pub(crate) type Outcome<T> = Result<T, (u32, Errno)>;
 
 pub(crate) struct Keeper {
     plan: Plan,
@@ -27,11 +28,6 @@ pub(crate) struct Keeper {
     turn: u32,
     trees: usize,
     blocks: Blocks,
-}
-
-/// User namespaces by id block, made at the first use of a block, for mapped mounts only.
-struct Blocks {
-    known: &'static mut [(u32, Fd); BLOCKS_MAX],
 }
 
 /// The role's entry.
@@ -54,7 +50,7 @@ fn answer(reply: Reply, fds: &[Fd]) -> leanbox_sys::Result<()> {
 }
 
 /// Turns an error into one that names a line of the keeper's set-up.
-fn at<T>(line: u32, result: leanbox_sys::Result<T>) -> Outcome<T> {
+pub(crate) fn at<T>(line: u32, result: leanbox_sys::Result<T>) -> Outcome<T> {
     result.map_err(|errno| (Step::KEEPER + line * 16, errno))
 }
 
@@ -82,7 +78,7 @@ impl Keeper {
         // SAFETY: a fresh page of zeroes that is never unmapped.
         let mapped = unsafe { &*page.cast::<AtomicU32>() };
         let mut keeper =
-            Self { plan, own_mounts, mapped, turn: 0, trees: 0, blocks: Blocks::new()? };
+            Self { plan, own_mounts, mapped, turn: 0, trees: 0, blocks: at(15, Blocks::new())? };
         keeper.take_trees()?;
         at(14, answer(Reply::default(), &[]))?;
         Ok(keeper)
@@ -266,29 +262,6 @@ impl Keeper {
     }
 }
 
-impl Blocks {
-    fn new() -> Outcome<Self> {
-        let bytes = size_of::<[(u32, Fd); BLOCKS_MAX]>();
-        let page = at(15, fd::map_anonymous(bytes, false))?;
-        // SAFETY: a fresh zeroed mapping of the right size, never unmapped, used only here.
-        Ok(Self { known: unsafe { &mut *page.cast() } })
-    }
-
-    fn user_namespace(&mut self, block: u32, id_base: u32) -> Outcome<Fd> {
-        let invalid = (Step::USER_NAMESPACE, Errno::INVAL);
-        let entry = self.known.get_mut(block as usize).ok_or(invalid)?;
-        if entry.0 != id_base {
-            if entry.0 != 0 {
-                fd::close(entry.1);
-            }
-            entry.0 = 0;
-            entry.1 = new_user_namespace(id_base).map_err(|e| (Step::USER_NAMESPACE, e))?;
-            entry.0 = id_base;
-        }
-        Ok(entry.1)
-    }
-}
-
 /// A process that only sleeps in the groups.
 fn keep(fds: &[Fd]) -> Outcome<(i32, Fd)> {
     let mut pidfd: Fd = -1;
@@ -306,61 +279,6 @@ fn keep(fds: &[Fd]) -> Outcome<(i32, Fd)> {
     Ok((pid, pidfd))
 }
 
-/// Where the process of a new user namespace sleeps, and not 0 while it does.
-struct Sleeper {
-    stack: UnsafeCell<[u8; 4096]>,
-    in_memory: AtomicU32,
-}
-// SAFETY: one sleeper at a time, see `new_user_namespace`.
-unsafe impl Sync for Sleeper {}
-static SLEEPER: Sleeper =
-    Sleeper { stack: UnsafeCell::new([0; 4096]), in_memory: AtomicU32::new(0) };
-
-extern "C" fn sleep(_: *mut c_void) -> ! {
-    let forever = AtomicU32::new(0);
-    loop {
-        sync::wait_while(&forever, 0, 60_000);
-    }
-}
-
-/// A user namespace with a block's map and nobody in it. Its process shares our memory, since a
-/// copy takes longer than all the rest; its death is waited for only when the next one is made.
-fn new_user_namespace(id_base: u32) -> leanbox_sys::Result<Fd> {
-    while SLEEPER.in_memory.load(Ordering::Acquire) != 0 {
-        sync::wait_while(&SLEEPER.in_memory, 1, 1000);
-    }
-    let args = CloneArgs {
-        flags: process::CLONE_NEWUSER | process::CLONE_VM | process::CLONE_CHILD_CLEARTID,
-        child_tid: SLEEPER.in_memory.as_ptr() as u64,
-        exit_signal: process::SIGCHLD as u64,
-        stack: SLEEPER.stack.get() as u64,
-        stack_size: 4096,
-        ..CloneArgs::default()
-    };
-    SLEEPER.in_memory.store(1, Ordering::Release);
-    // SAFETY: the last one has left the stack; this one touches nothing else.
-    let pid = unsafe { process::clone3_vm(&args, sleep, core::ptr::null_mut()) };
-    let pid = pid.inspect_err(|_| SLEEPER.in_memory.store(0, Ordering::Release))?;
-    let path = Text::new().push(c"/proc/").number(pid as u32).push(c"/ns/user");
-    let opened = write_id_maps(pid, id_base)
-        .and_then(|()| fd::open(path.as_cstr(), fd::O_RDONLY | fd::O_CLOEXEC));
-    let _ = process::kill(pid, process::SIGKILL);
-    opened
-}
-
-/// Maps 0–65,535 inside to the block that begins at `id_base` (user_namespaces(7)).
-fn write_id_maps(pid: i32, id_base: u32) -> leanbox_sys::Result<()> {
-    let map = Text::new().push(c"0 ").number(id_base).push(c" ").number(IDS_PER_SLOT).push(c"\n");
-    for file in [c"/uid_map", c"/gid_map"] {
-        let path = Text::new().push(c"/proc/").number(pid as u32).push(file);
-        let opened = fd::open(path.as_cstr(), fd::O_WRONLY | fd::O_CLOEXEC)?;
-        let written = fd::write(opened, map.as_cstr().to_bytes());
-        fd::close(opened);
-        written?;
-    }
-    Ok(())
-}
-
 fn map_plan() -> Outcome<Plan> {
     let mut length = [0; 8];
     at(1, fd::pread(PLAN_FD, &mut length, 0))?;
@@ -370,66 +288,6 @@ fn map_plan() -> Outcome<Plan> {
     // SAFETY: the memfd is sealed by the host; the mapping is only unmapped by a launcher that
     // has no more use for it.
     Ok(unsafe { Plan::new(base, length) })
-}
-
-/// Leaves the host's mounts for a tmpfs of our own with only `/proc`, `/dev`, `/t` for the trees
-/// and `/new` for a slot's root.
-fn enter_minimal_mounts() -> Outcome<()> {
-    at(2, mount::mount(c"none", c"/", mount::MS_REC | mount::MS_PRIVATE))?;
-    let root = at(3, mount::new_filesystem(c"tmpfs", core::iter::empty(), mount::ATTR_NOSUID))?;
-    at(4, mount::attach(root, c"/"))?;
-    at(4, fd::fchdir(root))?;
-    for folder in [c"proc", c"dev", c"t", c"new"] {
-        at(5, fd::mkdirat(root, folder, 0o755))?;
-    }
-    fd::close(root);
-    at(6, attach_proc())?;
-    attach_devices()?;
-    at(8, mount::pivot_here())
-}
-
-fn attach_proc() -> leanbox_sys::Result<()> {
-    let attributes = mount::ATTR_NOSUID | mount::ATTR_NODEV | mount::ATTR_NOEXEC;
-    let proc = mount::new_filesystem(c"proc", core::iter::empty(), attributes)?;
-    mount::attach(proc, c"proc")?;
-    fd::close(proc);
-    Ok(())
-}
-
-/// The minimal `/dev` all slots share read-only: the devices every program expects
-/// (OCI runtime specification, "Default Devices"), and links to the standard streams.
-fn attach_devices() -> Outcome<()> {
-    const DEVICES: [(&CStr, u32, u32); 6] = [
-        (c"null", 1, 3),
-        (c"zero", 1, 5),
-        (c"full", 1, 7),
-        (c"random", 1, 8),
-        (c"urandom", 1, 9),
-        (c"tty", 5, 0),
-    ];
-    const LINKS: [(&CStr, &CStr); 4] = [
-        (c"/proc/self/fd", c"fd"),
-        (c"/proc/self/fd/0", c"stdin"),
-        (c"/proc/self/fd/1", c"stdout"),
-        (c"/proc/self/fd/2", c"stderr"),
-    ];
-    let mode = FsOption { key: c"mode", value: c"0755" };
-    let attributes = mount::ATTR_NOSUID | mount::ATTR_NOEXEC;
-    let dev = at(7, mount::new_filesystem(c"tmpfs", core::iter::once(mode), attributes))?;
-    process::umask(0);
-    for (name, major, minor) in DEVICES {
-        at(7, fd::mknodat(dev, name, fd::S_IFCHR | 0o666, major, minor))?;
-    }
-    for (target, name) in LINKS {
-        at(7, fd::symlinkat(target, dev, name))?;
-    }
-    for folder in [c"shm", c"pts", c"mqueue"] {
-        at(7, fd::mkdirat(dev, folder, 0o755))?;
-    }
-    at(7, mount::set_attributes(dev, mount::ATTR_RDONLY, None))?;
-    at(7, mount::attach(dev, c"dev"))?;
-    fd::close(dev);
-    Ok(())
 }
 
 /// The session's keys, and a scheduling policy that starves others or itself. Niceness, I/O

@@ -17,11 +17,15 @@ pub mod wire;
 
 // Run by the program only; here they are checked.
 #[allow(dead_code)]
+mod blocks;
+#[allow(dead_code)]
 mod classic;
 #[allow(dead_code)]
 mod container;
 #[allow(dead_code)]
 mod floor;
+#[allow(dead_code)]
+mod ground;
 #[allow(dead_code)]
 mod keeper;
 #[allow(dead_code)]

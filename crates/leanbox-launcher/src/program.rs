@@ -5,9 +5,11 @@
 
 extern crate leanbox_sys;
 
+mod blocks;
 mod classic;
 mod container;
 mod floor;
+mod ground;
 mod keeper;
 mod launcher;
 mod mem;

@@ -39,6 +39,7 @@ mod shifted;
 mod slot;
 mod stdio;
 mod template;
+mod traces;
 mod upper;
 
 pub use capability::Capability;

@@ -6,6 +6,7 @@ use crate::cgroup::{Baseline, Group};
 use crate::keeper::{Keeper, has_ended, packet_pair, receive_with_fds, send_with_fds};
 use crate::owner::Block;
 use crate::plan::{Plan, step_error};
+use crate::traces::{Pristine, Traces};
 use crate::upper::Turn;
 use crate::{Error, ErrorKind, Result, probe};
 use leanbox_launcher::wire::{
@@ -20,8 +21,6 @@ use std::time::Duration;
 
 /// How long one wait for a launcher's word lasts before the kernel is asked instead.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Files that a reused slot's launcher opened: `/tmp`, `/dev/shm`, then what counts objects.
-const SCRATCH: usize = 2;
 
 /// What a slot stands on.
 #[derive(Debug)]
@@ -70,27 +69,6 @@ pub(crate) struct Unmade {
     pub(crate) left: Option<Box<Dying>>,
     /// What nothing lives on.
     pub(crate) free: Option<Box<Ground>>,
-}
-
-/// Where a run in a reused slot can leave something, and how it looks when nothing is left.
-#[derive(Debug)]
-struct Traces {
-    scratch: [(OwnedFd, Pristine); SCRATCH],
-    /// `/proc/sysvipc/{shm,sem,msg}` and `/proc/net/dev` of the slot, with their first texts.
-    counters: Vec<(OwnedFd, Vec<u8>)>,
-}
-
-/// A tmpfs nobody wrote to.
-#[derive(Debug, PartialEq, Eq)]
-struct Pristine {
-    blocks_free: u64,
-    inodes_free: u64,
-    mode: u32,
-    owner: (u32, u32),
-    links: u64,
-    /// Of the status, which nobody can set: with it every change to the folder itself shows.
-    changed: (i64, u64),
-    attributes: usize,
 }
 
 /// How the container in a slot ended: the kernel's word, or on older kernels the launcher's.
@@ -408,65 +386,6 @@ impl Dying {
     /// The ground, once nothing lives on it; `self` again while something does.
     pub(crate) fn reap(self, timeout_ms: i64) -> Result<Ground, Box<Self>> {
         if has_ended(&self.launcher, timeout_ms) { Ok(self.ground) } else { Err(Box::new(self)) }
-    }
-}
-
-impl Traces {
-    fn first_look(mut opened: Vec<OwnedFd>) -> Result<Self> {
-        let missing = || Error::new(ErrorKind::Gone, "the launcher handed over too few files");
-        if opened.len() < SCRATCH {
-            return Err(missing());
-        }
-        let counters = opened.split_off(SCRATCH);
-        let counters = counters
-            .into_iter()
-            .map(|file| {
-                let text = read_all(&file)?;
-                Ok((file, text))
-            })
-            .collect::<Result<_>>()?;
-        let mut scratch = opened.into_iter().map(|dir| {
-            let pristine = Pristine::of(&dir)?;
-            Ok::<_, Error>((dir, pristine))
-        });
-        let mut next = || scratch.next().unwrap_or_else(|| Err(missing()));
-        Ok(Self { scratch: [next()?, next()?], counters })
-    }
-
-    fn counters_untouched(&self) -> Result<bool> {
-        for (file, first) in &self.counters {
-            if read_all(file)? != *first {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-}
-
-/// The whole of a small file of `/proc`; more than a page of objects is surely not untouched.
-fn read_all(file: &OwnedFd) -> Result<Vec<u8>> {
-    let mut text = vec![0; 4096];
-    let length = rustix::io::pread(file, &mut text, 0)
-        .map_err(|errno| Error::syscall("pread(traces of a slot)", errno))?;
-    text.truncate(length);
-    Ok(text)
-}
-
-impl Pristine {
-    fn of(dir: &OwnedFd) -> Result<Self> {
-        let wrap = |errno| Error::syscall("fstat(scratch of a slot)", errno);
-        let space = rustix::fs::fstatvfs(dir).map_err(wrap)?;
-        let stat = rustix::fs::fstat(dir).map_err(wrap)?;
-        let attributes = rustix::fs::flistxattr(dir, &mut [0u8; 0][..]).unwrap_or(0);
-        Ok(Self {
-            blocks_free: space.f_bfree,
-            inodes_free: space.f_ffree,
-            mode: stat.st_mode,
-            owner: (stat.st_uid, stat.st_gid),
-            links: stat.st_nlink,
-            changed: (stat.st_ctime, stat.st_ctime_nsec),
-            attributes,
-        })
     }
 }
 
