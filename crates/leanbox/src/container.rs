@@ -95,15 +95,18 @@ impl Container {
         let Some(slot) = &self.slot else { return Ok(self) };
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let [told, ended] = closed_or_ended(&tell, slot.container(), left)?;
-            // What was written before the end is there by now.
-            if told || ended && closed_or_ended(&tell, slot.container(), Duration::ZERO)?[0] {
+            let (mut told, ended) = closed_or_ended(&tell, slot.container(), left)?;
+            if ended && told.is_empty() {
+                // What was written before the end is there by now.
+                (told, _) = closed_or_ended(&tell, slot.container(), Duration::ZERO)?;
+            }
+            if told.contains(PollFlags::IN) {
                 return match word_of(tell) {
                     Some((step, errno)) => Err(exec_error(&self.program, step, errno)),
                     None => Ok(self),
                 };
             }
-            if ended {
+            if ended || !told.is_empty() {
                 return Ok(self);
             }
             if left.is_zero() {
@@ -115,7 +118,8 @@ impl Container {
             return Ok(self);
         }
         let text = format!("exec {:?}: nothing happened for {EXEC_PATIENCE:?}", self.program);
-        Err(Error::new(ErrorKind::Gone, text).remedy("is its CPU limit too small, or it frozen?"))
+        Err(Error::new(ErrorKind::Gone, text)
+            .remedy("is its CPU limit too small, or is it frozen?"))
     }
 
     /// From now on it ends in time whether it is waited for or not.
@@ -302,13 +306,17 @@ impl Capture {
 }
 
 /// Sleeps until the pipe is closed or has a word in it, the process of the pidfd has ended, or
-/// the time is up.
-fn closed_or_ended(pipe: &OwnedFd, pidfd: BorrowedFd<'_>, sleep: Duration) -> Result<[bool; 2]> {
+/// the time is up. What there is of the pipe, and whether the process has ended.
+fn closed_or_ended(
+    pipe: &OwnedFd,
+    pidfd: BorrowedFd<'_>,
+    sleep: Duration,
+) -> Result<(PollFlags, bool)> {
     let pidfd = PollFd::from_borrowed_fd(pidfd, PollFlags::IN);
     let mut fds = [PollFd::new(pipe, PollFlags::IN), pidfd];
     match poll(&mut fds, Some(&timespec(sleep))) {
-        Ok(_) => Ok(fds.map(|fd| !fd.revents().is_empty())),
-        Err(Errno::INTR) => Ok([false; 2]),
+        Ok(_) => Ok((fds[0].revents(), !fds[1].revents().is_empty())),
+        Err(Errno::INTR) => Ok((PollFlags::empty(), false)),
         Err(errno) => Err(Error::syscall("poll(exec)", errno)),
     }
 }
