@@ -1,6 +1,8 @@
 //! A slot that is begun while the keeper sets itself up. In a program of its own, so that every
 //! group with its number is one of these tests'.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 #[path = "common/host.rs"]
 mod host;

@@ -61,7 +61,9 @@ impl Place {
 
     /// `leanbox` with these words, in this place and with a store of its own.
     pub(crate) fn leanbox(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_leanbox"));
+        // With signals as from a terminal: a shell's background job, and so its tests, ignore some.
+        let mut command = Command::new("env");
+        command.args(["--default-signal", env!("CARGO_BIN_EXE_leanbox")]);
         command.args(words).current_dir(&self.0).env("LEANBOX_STORE", self.0.join("store"));
         command.stdin(Stdio::null());
         command
