@@ -68,7 +68,8 @@ theirs.close()
 for fd in high[:1]:
     os.close(fd)
 for name, kind in KINDS.items():
-    ours.send(struct.pack("<II4096s", kind, COUNT, b"/bin/true\0"))
+    # kind, count, and what only the fork mode needs
+    ours.send(struct.pack("<IIQQ4096s", kind, COUNT, 0, 0, b"/bin/true\0"))
     reply = ours.recv(64)
     assert len(reply) >= 8, f"{name}: the floor role ended without an answer"
     errno, count = struct.unpack_from("<iI", reply)

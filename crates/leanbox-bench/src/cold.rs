@@ -63,7 +63,7 @@ pub fn compare(leanbox: &Path, runs: usize, gap: Duration) -> Result<Cold> {
     for run in 0..WARM_UP + runs {
         for index in turn(run, peers.len()) {
             std::thread::sleep(gap);
-            let taken = once(&peers[index], run)?;
+            let taken = once(&peers[index], run, &folder.0.join("said"))?;
             if run >= WARM_UP {
                 samples[index].push(taken);
             }
@@ -88,17 +88,20 @@ fn turn(run: usize, peers: usize) -> Vec<usize> {
     order
 }
 
-fn once(peer: &Peer, run: usize) -> Result<Duration> {
+/// What it says goes into a file of ours: crun gives its streams to the container's root.
+fn once(peer: &Peer, run: usize, said: &Path) -> Result<Duration> {
+    let file = fs::File::create(said).map_err(|error| Error::io(said.display(), &error))?;
     let mut command = (peer.command)(run);
-    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
     let begin = Instant::now();
     let status = command.status().map_err(|error| Error::io(peer.tool, &error))?;
     let taken = begin.elapsed();
     if status.success() {
         return Ok(taken);
     }
-    Err(Error::new(ErrorKind::System, format!("{} true: {status}", peer.tool))
-        .remedy("see what it said above"))
+    let text = fs::read_to_string(said).unwrap_or_default();
+    let last = text.lines().last().unwrap_or("it said nothing");
+    Err(Error::new(ErrorKind::System, format!("{} true: {status}: {last}", peer.tool)))
 }
 
 fn fill(root: &Path) -> Result<()> {

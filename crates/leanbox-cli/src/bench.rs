@@ -24,8 +24,8 @@ enum What {
 #[derive(Debug, clap::Args)]
 struct Cold {
     /// How many of each tool
-    #[arg(long, value_name = "N", default_value_t = 200)]
-    runs: usize,
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
     /// The pause before each, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0)]
     gap_ms: u64,
@@ -84,7 +84,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 fn run_cold(cold: &Cold) -> Result<ExitCode> {
     let own = std::env::current_exe().map_err(|error| Error::io("/proc/self/exe", &error))?;
-    let found = leanbox_bench::compare(&own, cold.runs, Duration::from_millis(cold.gap_ms))?;
+    let found =
+        leanbox_bench::compare(&own, cold.runs as usize, Duration::from_millis(cold.gap_ms))?;
     crate::say(&if cold.json { json(&found)? } else { found.to_string() });
     Ok(ExitCode::SUCCESS)
 }
@@ -94,8 +95,9 @@ fn json(report: &impl serde::Serialize) -> Result<String> {
 }
 
 fn run_start(start: &Start) -> Result<ExitCode> {
-    let duration = Duration::try_from_secs_f64(start.seconds)
-        .map_err(|_| Error::invalid(format!("--seconds {}: a number above 0", start.seconds)))?;
+    let duration = Duration::try_from_secs_f64(start.seconds).ok().filter(|time| !time.is_zero());
+    let duration = duration
+        .ok_or_else(|| Error::invalid(format!("--seconds {}: a number above 0", start.seconds)))?;
     let options = Options {
         duration,
         mode: match start.mode {

@@ -7,8 +7,13 @@ use std::process::ExitCode;
 /// Runs it.
 pub(crate) fn run() -> Result<ExitCode> {
     let owners = leanbox::reclaim()?;
-    leanbox_image::Store::reclaim_default()?;
-    say(&reclaimed(owners));
+    let builds = leanbox_image::Store::reclaim_default()?;
+    if owners > 0 || builds == 0 {
+        say(&reclaimed(owners));
+    }
+    if builds > 0 {
+        say("removed what killed builds and exports left");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

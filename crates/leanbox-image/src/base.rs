@@ -124,6 +124,8 @@ fn mmdebstrap(release: &str, diff: &Path, sources: &[PathBuf]) -> Result<Command
         ])
         .arg(release)
         .arg(diff)
+        // What it leaves when it is killed goes with the layer that is being made.
+        .env("TMPDIR", diff.parent().unwrap_or(diff))
         .args(sources);
     Ok(command)
 }

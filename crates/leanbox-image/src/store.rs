@@ -52,16 +52,19 @@ impl Store {
     }
 
     /// Removes what killed builds and exports left in and beside the default store, if there is
-    /// one and nobody is at work in it.
+    /// one and nobody is at work in it. Returns how many things that were.
     ///
     /// # Errors
     /// It is there, but not to be opened.
-    pub fn reclaim_default() -> Result<()> {
+    pub fn reclaim_default() -> Result<usize> {
         let folder = default_folder()?;
-        if folder.exists() {
-            Held::take(&Self::open(&folder)?)?;
+        if !folder.exists() {
+            return Ok(0);
         }
-        Ok(())
+        let left = || fs::read_dir(folder.join("tmp")).map_or(0, Iterator::count);
+        let before = left();
+        Held::take(&Self::open(&folder)?)?;
+        Ok(before.saturating_sub(left()))
     }
 
     /// The store in `folder`, made if missing, and closed to other users: its layers hold

@@ -23,8 +23,8 @@ pub const LAUNCHER_ID: u32 = 65_535;
 pub const IDS_PER_SLOT: u32 = 65_536;
 /// The id blocks of a machine, so the most slots with ids of their own.
 pub const BLOCKS_MAX: usize = 4096;
-/// The most trees (layers and binds) of one template.
-pub const TREES_MAX: usize = 60;
+/// The most trees of one template: an upper folder, 40 layers, 20 binds.
+pub const TREES_MAX: usize = 61;
 /// Where a keeper and the launchers before their pivot have the trees, by index.
 pub const TREES: &str = "/t/";
 /// Bytes of a [`Start`]'s data that fit into the message; more comes in a memfd.

@@ -372,7 +372,9 @@ fn exec_error(program: &str, step: u32, errno: i32) -> Error {
                     .remedy("not a program for this machine, or a script without #!"),
             }
         }
-        Step::WORKDIR => Error::syscall("working directory", errno).with_kind(ErrorKind::NotFound),
+        Step::WORKDIR => Error::syscall("chdir(working directory)", errno)
+            .with_kind(ErrorKind::NotFound)
+            .remedy("name a folder of the root file system that this user may enter"),
         Step::IDENTITY => Error::syscall("user and groups", errno),
         Step::DESCRIPTOR => Error::syscall("placing a descriptor", errno),
         _ => Error::syscall("receiving the start", errno),

@@ -18,6 +18,8 @@ const TMP_LEAST_BYTES: u64 = 4 * KIB;
 const CPUS_LEAST: f64 = 0.001;
 /// Beyond every machine; keeps the quota far from the kernel's own bound.
 const CPUS_MOST: f64 = 10_000.0;
+/// The kernel's PID_MAX_LIMIT, on 64-bit machines; the launcher is one.
+const PIDS_MOST: u32 = 4_194_304;
 
 /// What one container may use at most.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +59,12 @@ impl Limits {
             return Err(Error::invalid(
                 "process limit of 0: at least 1 process is needed to start a container",
             ));
+        }
+        if self.pids_max >= PIDS_MOST {
+            return Err(Error::invalid(format!(
+                "process limit of {}: a Linux machine has {PIDS_MOST} at most",
+                self.pids_max
+            )));
         }
         match self.cpus {
             Some(cpus) if !(CPUS_LEAST..=CPUS_MOST).contains(&cpus) => Err(Error::invalid(
@@ -158,6 +166,10 @@ mod tests {
             (
                 Limits { pids_max: 0, ..Limits::default() },
                 "process limit of 0: at least 1 process is needed to start a container",
+            ),
+            (
+                Limits { pids_max: PIDS_MOST, ..Limits::default() },
+                "process limit of 4194304: a Linux machine has 4194304 at most",
             ),
             (
                 Limits { cpus: Some(0.0), ..Limits::default() },

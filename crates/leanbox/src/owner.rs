@@ -285,7 +285,12 @@ fn make_private(folder: &Path) -> Result<()> {
     let meta = made.and_then(|()| fs::metadata(folder)).map_err(|error| {
         Error::io(folder.display(), &error).during("state folder").remedy("run as root")
     })?;
-    if meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o022 == 0 {
+    if meta.uid() != rustix::process::geteuid().as_raw() {
+        return Err(Error::invalid(format!("{}: belongs to another user", folder.display()))
+            .during("state folder")
+            .remedy("run as root, or name one of your own in LEANBOX_STATE"));
+    }
+    if meta.mode() & 0o022 == 0 {
         return Ok(());
     }
     Err(Error::invalid(format!("{}: others may write to it", folder.display()))
