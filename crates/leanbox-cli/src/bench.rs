@@ -42,9 +42,10 @@ struct Start {
     /// What a container does before it ends
     #[arg(long, value_enum, default_value_t = ModeName::Noop)]
     mode: ModeName,
-    /// Whether slots serve once (a fresh one for each start) or again after a reset
-    #[arg(long, value_enum, default_value_t = PolicyName::Once)]
-    policy: PolicyName,
+    /// Whether slots serve once (a fresh one for each start) or again after a reset; the fork
+    /// mode has none [default: once]
+    #[arg(long, value_enum)]
+    policy: Option<PolicyName>,
     /// Bind the driver and its slots to this CPU: for ratios
     #[arg(long, value_name = "CPU")]
     pin: Option<u32>,
@@ -56,7 +57,7 @@ struct Start {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ModeName {
     /// Exit at once: the original's critical path
     Noop,
@@ -106,8 +107,11 @@ fn run_start(start: &Start) -> Result<ExitCode> {
             ModeName::Fork => Mode::Fork,
         },
         policy: match start.policy {
-            PolicyName::Once => Policy::Once,
-            PolicyName::Reuse => Policy::Reuse,
+            Some(_) if start.mode == ModeName::Fork => {
+                return Err(Error::invalid("--mode fork has no slots, and so no --policy"));
+            }
+            None | Some(PolicyName::Once) => Policy::Once,
+            Some(PolicyName::Reuse) => Policy::Reuse,
         },
         pin: start.pin,
         name: start.name.clone(),

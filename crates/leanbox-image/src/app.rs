@@ -39,6 +39,10 @@ impl Dockerfile {
             if fs::symlink_metadata(&requirements).is_ok() {
                 check_file(&requirements)?;
             }
+            if scripts(app).next().is_none() {
+                let text = format!("{}: neither a Dockerfile nor a .py file in it", app.display());
+                return Err(Error::invalid(text));
+            }
             let text = default_dockerfile(Some(app));
             return Ok(Self { text, name: "default Dockerfile".into() });
         }
@@ -68,8 +72,12 @@ pub(crate) fn main_file(app: &Path) -> Option<String> {
     if let Some(name) = named.iter().find(|name| app.join(name).is_file()) {
         return Some((*name).to_string());
     }
-    let names = fs::read_dir(app).ok()?.flatten();
-    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut scripts = names.filter(|name| name.ends_with(".py"));
+    let mut scripts = scripts(app);
     scripts.next().filter(|_| scripts.next().is_none())
+}
+
+fn scripts(app: &Path) -> impl Iterator<Item = String> {
+    let names = fs::read_dir(app).into_iter().flatten().flatten();
+    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.ends_with(".py"))
 }

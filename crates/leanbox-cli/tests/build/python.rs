@@ -95,9 +95,3 @@ fn a_package_that_pip_cannot_find_is_told_in_its_own_words() {
     assert!(done.err.contains("No matching distribution found for leanbox-no-such-package==9.9"));
     assert!(done.step("RUN pip install").starts_with("step 4/6: "), "{done:?}");
 }
-
-#[test]
-fn an_app_without_any_program_is_told_so() {
-    app("nothing", &[("notes.txt", "")]);
-    build("nothing").failed(&["default Dockerfile:3: COPY *.py: no such file in the app folder"]);
-}

@@ -82,6 +82,14 @@ fn an_app_that_is_not_there_or_a_file_is_refused() {
 }
 
 #[test]
+fn an_app_with_nothing_to_run_is_refused_before_a_base_is_made() {
+    let place = place("nothing");
+    fs::create_dir_all(place.path("app")).unwrap();
+    place.build().failed(&["app: neither a Dockerfile nor a .py file in it"]);
+    assert!(place.images().is_empty());
+}
+
+#[test]
 fn requirements_that_cannot_be_read_are_refused() {
     let place = place("requirements");
     place.put("app/hello.py", "");
