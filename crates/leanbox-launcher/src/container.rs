@@ -89,11 +89,12 @@ pub(crate) fn failure() -> (u32, Errno) {
 fn give_up(plan: &Plan, step: u32, errno: Errno) -> ! {
     FAILED_STEP.store(step, Ordering::Relaxed);
     FAILED_ERRNO.store(errno.0, Ordering::Relaxed);
-    tell_parked();
     if plan.header().reports_end == 0 {
         let report = Report { kind: Kind::Ended as u32, step, errno: errno.0, status: 127 << 8 };
         let _ = socket::send(SLOT_FD, bytes_of(&report), &[]);
     }
+    // After the report: one that never parked is not called ready before the host knows why.
+    tell_parked();
     process::exit(127)
 }
 

@@ -3,7 +3,8 @@
 //! objects are gone. Nothing of that happens between a start and its end.
 
 use crate::cgroup::Group;
-use crate::slot::{Dying, Making, Slot};
+use crate::making::Making;
+use crate::slot::{Dying, Slot};
 use crate::template::Inner;
 use crate::{Policy, Result, Template};
 use std::collections::VecDeque;

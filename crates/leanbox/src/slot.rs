@@ -3,14 +3,15 @@
 //! is gone is read from the kernel, through descriptors taken before the first program ran.
 
 use crate::cgroup::{Baseline, Group};
-use crate::keeper::{Keeper, has_ended, packet_pair, receive_with_fds, send_with_fds};
+use crate::keeper::{Keeper, has_ended, send_with_fds};
+use crate::making::one_report;
 use crate::owner::Block;
-use crate::plan::{Plan, step_error};
+use crate::plan::Plan;
 use crate::traces::{Pristine, Traces};
 use crate::upper::Turn;
 use crate::{Error, ErrorKind, Result, probe};
 use leanbox_launcher::wire::{
-    Ask, Go, Kind, Report, Request, START_FDS_MAX, Start, bytes_of, message_of,
+    Ask, Go, Report, Request, START_FDS_MAX, Start, bytes_of, message_of,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -20,7 +21,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// How long one wait for a launcher's word lasts before the kernel is asked instead.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a slot stands on.
 #[derive(Debug)]
@@ -32,43 +33,26 @@ pub(crate) struct Ground {
     pub(crate) _turn: Option<Turn>,
 }
 
-/// A slot that the keeper was asked for.
-#[derive(Debug)]
-pub(crate) struct Making {
-    ground: Ground,
-    socket: OwnedFd,
-    orders: Option<OwnedFd>,
-}
-
 /// A slot with a container parked in it.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) ground: Ground,
     /// Read by the parked container, later only to tell of a failed exec.
-    socket: OwnedFd,
+    pub(crate) socket: OwnedFd,
     /// Read by the launcher of a slot that serves again.
-    orders: Option<OwnedFd>,
-    launcher: OwnedFd,
+    pub(crate) orders: Option<OwnedFd>,
+    pub(crate) launcher: OwnedFd,
     /// The parked container's, taken before it ran anything.
-    container: OwnedFd,
-    baseline: Baseline,
-    traces: Option<Traces>,
+    pub(crate) container: OwnedFd,
+    pub(crate) baseline: Baseline,
+    pub(crate) traces: Option<Traces>,
 }
 
 /// A slot whose launcher was killed and may not be gone yet.
 #[derive(Debug)]
 pub(crate) struct Dying {
-    ground: Ground,
-    launcher: OwnedFd,
-}
-
-/// Why a slot was not made, and what may still be dying of it.
-#[derive(Debug)]
-pub(crate) struct Unmade {
-    pub(crate) error: Error,
-    pub(crate) left: Option<Box<Dying>>,
-    /// What nothing lives on.
-    pub(crate) free: Option<Box<Ground>>,
+    pub(crate) ground: Ground,
+    pub(crate) launcher: OwnedFd,
 }
 
 /// How the container in a slot ended: the kernel's word, or on older kernels the launcher's.
@@ -79,133 +63,6 @@ pub(crate) enum Told {
     Failed(u32, i32),
     /// The launcher is gone.
     Gone,
-}
-
-impl Making {
-    /// Asks for a slot; the keeper works while the host goes on.
-    pub(crate) fn ask(
-        keeper: &Keeper,
-        plan: &Plan,
-        ground: Ground,
-    ) -> Result<Self, Box<(Error, Ground)>> {
-        match Self::request(keeper, plan, &ground) {
-            Ok((socket, orders)) => Ok(Self { ground, socket, orders }),
-            Err(error) => Err(Box::new((error, ground))),
-        }
-    }
-
-    fn request(
-        keeper: &Keeper,
-        plan: &Plan,
-        ground: &Ground,
-    ) -> Result<(OwnedFd, Option<OwnedFd>)> {
-        let (socket, theirs) = packet_pair()?;
-        rustix::net::sockopt::set_socket_timeout(
-            &socket,
-            rustix::net::sockopt::Timeout::Recv,
-            Some(PATIENCE),
-        )
-        .map_err(|errno| Error::syscall("setsockopt(SO_RCVTIMEO)", errno))?;
-        let orders = if plan.reuse { Some(packet_pair()?) } else { None };
-        let mut fds = vec![theirs.as_fd()];
-        fds.extend(orders.iter().map(|(_, theirs)| theirs.as_fd()));
-        let into = ground.group.into_dir();
-        fds.extend(into);
-        fds.extend(ground.group.join_fds().iter().map(AsFd::as_fd));
-        let request = Request {
-            ask: Ask::Make as u32,
-            slot: ground.number,
-            block: ground.block.0,
-            id_base: ground.block.first_id(),
-            into_group: u32::from(into.is_some()),
-            scratch: 0,
-        };
-        keeper.send(request, &fds)?;
-        drop(fds);
-        Ok((socket, orders.map(|(ours, _)| ours)))
-    }
-
-    /// Its group, when its keeper has ended without making it.
-    pub(crate) fn give_up(self) -> Group {
-        self.ground.group
-    }
-
-    /// Waits until the slot is there; a failed one gives its ground back.
-    pub(crate) fn finish(self, keeper: &Keeper, plan: &Plan) -> Result<Slot, Unmade> {
-        let answer = keeper.answer(self.ground.number).map_err(|error| Unmade {
-            error,
-            left: None,
-            free: None,
-        })?;
-        let Some(launcher) = answer.fd else {
-            let error = step_error(plan, answer.reply.step, answer.reply.errno, false);
-            let free = Some(Box::new(self.ground));
-            return Err(Unmade { error: error.during("making a slot"), left: None, free });
-        };
-        match first_report(&self.socket, &launcher, plan) {
-            Ok((container, opened)) => self.into_slot(launcher, container, opened, plan.reuse),
-            Err(error) => {
-                let dying = Dying { ground: self.ground, launcher };
-                dying.kill();
-                Err(Unmade { error, left: Some(Box::new(dying)), free: None })
-            }
-        }
-    }
-
-    fn into_slot(
-        self,
-        launcher: OwnedFd,
-        container: OwnedFd,
-        opened: Vec<OwnedFd>,
-        reuse: bool,
-    ) -> Result<Slot, Unmade> {
-        let Self { ground, socket, orders } = self;
-        let seen = ground.group.baseline().and_then(|baseline| {
-            let traces = if reuse { Some(Traces::first_look(opened)?) } else { None };
-            Ok((baseline, traces))
-        });
-        match seen {
-            Ok((baseline, traces)) => {
-                Ok(Slot { ground, socket, orders, launcher, container, baseline, traces })
-            }
-            Err(error) => {
-                let left = Some(Box::new(Dying { ground, launcher }));
-                Err(Unmade { error, left, free: None })
-            }
-        }
-    }
-}
-
-/// The launcher's first report: nothing hostile has run yet, so it may take its time.
-fn first_report(
-    socket: &OwnedFd,
-    launcher: &OwnedFd,
-    plan: &Plan,
-) -> Result<(OwnedFd, Vec<OwnedFd>)> {
-    loop {
-        match one_report(socket, plan) {
-            Err(error)
-                if error.errno() == Some(Errno::AGAIN.raw_os_error())
-                    && !has_ended(launcher, 0) => {}
-            other => return other,
-        }
-    }
-}
-
-/// What a launcher that has parked a container says, if it says so in time: the container's
-/// pidfd, and what was opened for the host.
-fn one_report(socket: &OwnedFd, plan: &Plan) -> Result<(OwnedFd, Vec<OwnedFd>)> {
-    let mut bytes = [0; size_of::<Report>()];
-    let (length, mut fds) = receive_with_fds(socket, &mut bytes)
-        .map_err(|errno| Error::syscall("recvmsg(launcher)", errno))?;
-    let gone = || Error::new(ErrorKind::Gone, "the launcher died while its slot was made");
-    let report = message_of::<Report>(&bytes[..length])
-        .ok_or_else(|| gone().remedy("is the memory limit too small?"))?;
-    if report.kind != Kind::Ready as u32 || fds.is_empty() {
-        return Err(step_error(plan, report.step, report.errno, false).during("making a slot"));
-    }
-    let container = fds.remove(0);
-    Ok((container, fds))
 }
 
 impl Slot {
@@ -378,7 +235,7 @@ fn renew_scratch(
 }
 
 impl Dying {
-    fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let _ = self.ground.group.kill();
         let _ = pidfd_send_signal(&self.launcher, Signal::KILL);
     }

@@ -5,12 +5,13 @@
 use crate::cgroup::{Group, Layout, Parent};
 use crate::identity::Identity;
 use crate::keeper::Keeper;
+use crate::making::Making;
 use crate::owner::{Block, Owner};
 use crate::plan::Plan;
 use crate::pool::REAP_MS;
 use crate::recipe::{self, Recipe};
 use crate::shifted;
-use crate::slot::{Dying, Ground, Making};
+use crate::slot::{Dying, Ground};
 use crate::upper::{Turn, Upper};
 use crate::{Capability, Error, ErrorKind, Limits, Result, Rootfs, probe};
 use rustix::io::Errno;

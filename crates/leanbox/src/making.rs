@@ -1,0 +1,156 @@
+//! A slot on its way: asked of the keeper, made while the host goes on, and what is left of one
+//! that was not made.
+
+use crate::cgroup::Group;
+use crate::keeper::{Keeper, has_ended, packet_pair, receive_with_fds};
+use crate::plan::{Plan, step_error};
+use crate::slot::{Dying, Ground, PATIENCE, Slot};
+use crate::traces::Traces;
+use crate::{Error, ErrorKind, Result};
+use leanbox_launcher::wire::{Ask, Kind, Report, Request, message_of};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// A slot that the keeper was asked for.
+#[derive(Debug)]
+pub(crate) struct Making {
+    ground: Ground,
+    socket: OwnedFd,
+    orders: Option<OwnedFd>,
+}
+
+/// Why a slot was not made, and what may still be dying of it.
+#[derive(Debug)]
+pub(crate) struct Unmade {
+    pub(crate) error: Error,
+    pub(crate) left: Option<Box<Dying>>,
+    /// What nothing lives on.
+    pub(crate) free: Option<Box<Ground>>,
+}
+
+impl Making {
+    /// Asks for a slot; the keeper works while the host goes on.
+    pub(crate) fn ask(
+        keeper: &Keeper,
+        plan: &Plan,
+        ground: Ground,
+    ) -> Result<Self, Box<(Error, Ground)>> {
+        match Self::request(keeper, plan, &ground) {
+            Ok((socket, orders)) => Ok(Self { ground, socket, orders }),
+            Err(error) => Err(Box::new((error, ground))),
+        }
+    }
+
+    fn request(
+        keeper: &Keeper,
+        plan: &Plan,
+        ground: &Ground,
+    ) -> Result<(OwnedFd, Option<OwnedFd>)> {
+        let (socket, theirs) = packet_pair()?;
+        rustix::net::sockopt::set_socket_timeout(
+            &socket,
+            rustix::net::sockopt::Timeout::Recv,
+            Some(PATIENCE),
+        )
+        .map_err(|errno| Error::syscall("setsockopt(SO_RCVTIMEO)", errno))?;
+        let orders = if plan.reuse { Some(packet_pair()?) } else { None };
+        let mut fds = vec![theirs.as_fd()];
+        fds.extend(orders.iter().map(|(_, theirs)| theirs.as_fd()));
+        let into = ground.group.into_dir();
+        fds.extend(into);
+        fds.extend(ground.group.join_fds().iter().map(AsFd::as_fd));
+        let request = Request {
+            ask: Ask::Make as u32,
+            slot: ground.number,
+            block: ground.block.0,
+            id_base: ground.block.first_id(),
+            into_group: u32::from(into.is_some()),
+            scratch: 0,
+        };
+        keeper.send(request, &fds)?;
+        drop(fds);
+        Ok((socket, orders.map(|(ours, _)| ours)))
+    }
+
+    /// Its group, when its keeper has ended without making it.
+    pub(crate) fn give_up(self) -> Group {
+        self.ground.group
+    }
+
+    /// Waits until the slot is there; a failed one gives its ground back.
+    pub(crate) fn finish(self, keeper: &Keeper, plan: &Plan) -> Result<Slot, Unmade> {
+        let answer = keeper.answer(self.ground.number).map_err(|error| Unmade {
+            error,
+            left: None,
+            free: None,
+        })?;
+        let Some(launcher) = answer.fd else {
+            let error = step_error(plan, answer.reply.step, answer.reply.errno, false);
+            let free = Some(Box::new(self.ground));
+            return Err(Unmade { error: error.during("making a slot"), left: None, free });
+        };
+        match first_report(&self.socket, &launcher, plan) {
+            Ok((container, opened)) => self.into_slot(launcher, container, opened, plan.reuse),
+            Err(error) => {
+                let dying = Dying { ground: self.ground, launcher };
+                dying.kill();
+                Err(Unmade { error, left: Some(Box::new(dying)), free: None })
+            }
+        }
+    }
+
+    fn into_slot(
+        self,
+        launcher: OwnedFd,
+        container: OwnedFd,
+        opened: Vec<OwnedFd>,
+        reuse: bool,
+    ) -> Result<Slot, Unmade> {
+        let Self { ground, socket, orders } = self;
+        let seen = ground.group.baseline().and_then(|baseline| {
+            let traces = if reuse { Some(Traces::first_look(opened)?) } else { None };
+            Ok((baseline, traces))
+        });
+        match seen {
+            Ok((baseline, traces)) => {
+                Ok(Slot { ground, socket, orders, launcher, container, baseline, traces })
+            }
+            Err(error) => {
+                let left = Some(Box::new(Dying { ground, launcher }));
+                Err(Unmade { error, left, free: None })
+            }
+        }
+    }
+}
+
+/// The launcher's first report: nothing hostile has run yet, so it may take its time.
+fn first_report(
+    socket: &OwnedFd,
+    launcher: &OwnedFd,
+    plan: &Plan,
+) -> Result<(OwnedFd, Vec<OwnedFd>)> {
+    loop {
+        match one_report(socket, plan) {
+            Err(error)
+                if error.errno() == Some(Errno::AGAIN.raw_os_error())
+                    && !has_ended(launcher, 0) => {}
+            other => return other,
+        }
+    }
+}
+
+/// What a launcher that has parked a container says, if it says so in time: the container's
+/// pidfd, and what was opened for the host.
+pub(crate) fn one_report(socket: &OwnedFd, plan: &Plan) -> Result<(OwnedFd, Vec<OwnedFd>)> {
+    let mut bytes = [0; size_of::<Report>()];
+    let (length, mut fds) = receive_with_fds(socket, &mut bytes)
+        .map_err(|errno| Error::syscall("recvmsg(launcher)", errno))?;
+    let gone = || Error::new(ErrorKind::Gone, "the launcher died while its slot was made");
+    let report = message_of::<Report>(&bytes[..length])
+        .ok_or_else(|| gone().remedy("is the memory limit too small?"))?;
+    if report.kind != Kind::Ready as u32 || fds.is_empty() {
+        return Err(step_error(plan, report.step, report.errno, false).during("making a slot"));
+    }
+    let container = fds.remove(0);
+    Ok((container, fds))
+}
