@@ -132,6 +132,6 @@ fn a_mount_point_is_refused_with_a_way_out() {
     let script = "mkdir m && mount -t tmpfs leanbox m && \"$0\" export t m";
     let mut command = place.program("unshare");
     command.args(["--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_leanbox")]);
-    crate::place::Done::of(command.output().unwrap()).failed(&["m: EBUSY", "not a mount point"]);
+    crate::done::Done::of(command.output().unwrap()).failed(&["m: EBUSY", "not a mount point"]);
     assert_eq!(names(&place.0), ["app", "m", "store"]);
 }

@@ -1,7 +1,8 @@
 //! A full disk: one line, nothing half made, and a store that still works. The disk is a tmpfs
 //! in a mount namespace that goes with its last process.
 
-use crate::place::{Done, Place, app};
+use crate::done::Done;
+use crate::place::{Place, app};
 
 /// Runs a script with the built command as `$0`, the folder `disk` being of that size.
 fn on_disk(place: &Place, size: &str, script: &str) -> Done {

@@ -1,5 +1,6 @@
 //! Ctrl-C and SIGTERM in each phase: soon over, the right code, nothing half made, no process.
 
+use crate::done::send;
 use crate::place::{Place, app, await_that, names, processes_with};
 use std::fs;
 
@@ -91,9 +92,7 @@ fn while_waiting_for_another_build() {
     let third = third.stderr(std::process::Stdio::piped()).spawn().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(200));
     for child in [second, third] {
-        let pid = child.id().to_string();
-        let kill = format!("kill -s INT {pid}");
-        assert!(place.program("sh").args(["-c", &kill]).status().unwrap().success());
+        send(&child, "INT");
         assert!(!child.wait_with_output().unwrap().status.success());
     }
     first.signal("INT");

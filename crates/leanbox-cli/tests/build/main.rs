@@ -5,6 +5,8 @@
 mod cache;
 mod config;
 mod copy;
+#[path = "../common/done.rs"]
+mod done;
 mod export;
 mod full_disk;
 mod interrupt;

@@ -1,9 +1,10 @@
 //! A folder with an app and a store of its own, and the built command.
 
+use crate::done::{self, Done};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long anything may take that is waited for.
@@ -61,7 +62,10 @@ impl Place {
 
     /// Any program in this place, with its store and state folder.
     pub(crate) fn program(&self, name: &str) -> Command {
-        let mut command = Command::new(name);
+        self.prepared(Command::new(name))
+    }
+
+    fn prepared(&self, mut command: Command) -> Command {
         command
             .current_dir(&self.0)
             .env("LEANBOX_STORE", self.path("store"))
@@ -71,9 +75,8 @@ impl Place {
     }
 
     pub(crate) fn command(&self, words: &[&str]) -> Command {
-        // With signals as from a terminal: a shell's background job, and so its tests, ignore some.
-        let mut command = self.program("env");
-        command.args(["--default-signal", env!("CARGO_BIN_EXE_leanbox")]).args(words);
+        let mut command = self.prepared(done::leanbox());
+        command.args(words);
         command
     }
 
@@ -173,21 +176,7 @@ pub(crate) fn processes_with(words: &str) -> Vec<String> {
         .collect()
 }
 
-/// How a command ended.
-#[derive(Debug)]
-pub(crate) struct Done {
-    pub(crate) code: i32,
-    pub(crate) out: String,
-    pub(crate) err: String,
-}
-
 impl Done {
-    pub(crate) fn of(output: Output) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim_end().to_string();
-        let code = output.status.code().expect("leanbox itself was killed");
-        Self { code, out: text(output.stdout), err: text(output.stderr) }
-    }
-
     /// It exited with 0.
     #[track_caller]
     pub(crate) fn good(self) -> Self {
@@ -242,10 +231,7 @@ impl Running<'_> {
     }
 
     pub(crate) fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        // the shell's own: kill(1) is a package that a small system lacks
-        let kill = format!("kill -s {signal} {pid}");
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        done::send(&self.child, signal);
     }
 
     pub(crate) fn kill(mut self) {

@@ -1,7 +1,8 @@
 //! Apps in Python: the default Dockerfile, packages of pip and of Debian. The base takes half a
 //! minute, so all these tests share one store; a root is 200 MB, so few are exported, and go soon.
 
-use crate::place::{Done, Place, place};
+use crate::done::Done;
+use crate::place::{Place, place};
 use std::process::{Child, Stdio};
 use std::sync::OnceLock;
 

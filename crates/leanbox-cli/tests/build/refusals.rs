@@ -1,6 +1,7 @@
 //! Bad input: one clear line, and nothing changed.
 
-use crate::place::{Done, Place, app, names, place};
+use crate::done::Done;
+use crate::place::{Place, app, names, place};
 use std::fs;
 use std::os::unix::fs::symlink;
 

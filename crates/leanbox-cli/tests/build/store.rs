@@ -1,6 +1,7 @@
 //! The store: who sees it, what its commands do, two of them at once.
 
-use crate::place::{Done, app, names, place};
+use crate::done::Done;
+use crate::place::{app, names, place};
 use std::fs;
 use std::process::Stdio;
 

@@ -1,6 +1,9 @@
 //! A root file system of busybox and the built command, for the tests.
 #![allow(clippy::unwrap_used, dead_code, reason = "tests; not every test uses all of it")]
 
+mod done;
+
+pub(crate) use done::Done;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -61,9 +64,7 @@ impl Place {
 
     /// `leanbox` with these words, in this place and with a store of its own.
     pub(crate) fn leanbox(&self, words: &[&str]) -> Command {
-        // With signals as from a terminal: a shell's background job, and so its tests, ignore some.
-        let mut command = Command::new("env");
-        command.args(["--default-signal", env!("CARGO_BIN_EXE_leanbox")]);
+        let mut command = done::leanbox();
         command.args(words).current_dir(&self.0).env("LEANBOX_STORE", self.0.join("store"));
         command.stdin(Stdio::null());
         command
@@ -81,24 +82,7 @@ impl Place {
     }
 }
 
-/// How a command ended.
-#[derive(Debug)]
-pub(crate) struct Done {
-    pub(crate) code: i32,
-    pub(crate) out: String,
-    pub(crate) err: String,
-}
-
 impl Done {
-    pub(crate) fn of(output: Output) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim_end().to_string();
-        Self {
-            code: output.status.code().expect("leanbox itself was killed"),
-            out: text(output.stdout),
-            err: text(output.stderr),
-        }
-    }
-
     /// It failed with that code and one line of leanbox's that has these words in it.
     #[track_caller]
     pub(crate) fn failed(&self, code: i32, words: &str) {
@@ -140,10 +124,7 @@ impl Running {
     }
 
     pub(crate) fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        // the shell's own: kill(1) is a package that a small system lacks
-        let kill = format!("kill -s {signal} {pid}");
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        done::send(&self.child, signal);
     }
 
     pub(crate) fn end(mut self) -> (i32, String) {
