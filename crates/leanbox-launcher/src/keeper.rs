@@ -6,6 +6,7 @@
 use crate::blocks::{Blocks, write_id_maps};
 use crate::ground::enter_minimal_mounts;
 use crate::launcher;
+use crate::nets::Nets;
 use crate::text::Text;
 use crate::wire::{
     Ask, CONTROL_FD, HOST_FD, OpKind, PLAN_FD, Plan, Reply, Request, Step, TREES_MAX, Tree,
@@ -28,6 +29,7 @@ pub(crate) struct Keeper {
     turn: u32,
     trees: usize,
     blocks: Blocks,
+    nets: Nets,
 }
 
 /// The role's entry.
@@ -77,8 +79,8 @@ impl Keeper {
         let page = at(12, fd::map_anonymous(4096, true))?;
         // SAFETY: a fresh page of zeroes that is never unmapped.
         let mapped = unsafe { &*page.cast::<AtomicU32>() };
-        let mut keeper =
-            Self { plan, own_mounts, mapped, turn: 0, trees: 0, blocks: at(15, Blocks::new())? };
+        let (blocks, nets) = (at(15, Blocks::new())?, at(15, Nets::new())?);
+        let mut keeper = Self { plan, own_mounts, mapped, turn: 0, trees: 0, blocks, nets };
         keeper.take_trees()?;
         at(14, answer(Reply::default(), &[]))?;
         Ok(keeper)
@@ -147,6 +149,9 @@ impl Keeper {
 
     /// A new slot: its launcher is cloned into all its namespaces at once.
     fn make(&mut self, request: Request, fds: &[Fd]) -> Outcome<(i32, Fd)> {
+        if self.plan.header().leases_net == 1 {
+            self.nets.enter(request.place).map_err(|errno| (Step::NET, errno))?;
+        }
         let mut trees = [-1; TREES_MAX];
         let cloned = self.clone_trees(&mut trees, Some(request));
         let born = cloned.and_then(|()| self.bear(request, fds, &trees[..self.trees]));
@@ -157,8 +162,11 @@ impl Keeper {
     fn bear(&mut self, request: Request, fds: &[Fd], trees: &[Fd]) -> Outcome<(i32, Fd)> {
         let mut pidfd: Fd = -1;
         let header = self.plan.header();
+        // With a leased network namespace the keeper is in it already.
+        let leased = if header.leases_net == 1 { process::CLONE_NEWNET } else { 0 };
+        let namespaces = header.namespaces & !leased;
         let mut args = CloneArgs {
-            flags: header.namespaces | process::CLONE_NEWUSER | process::CLONE_PIDFD,
+            flags: namespaces | process::CLONE_NEWUSER | process::CLONE_PIDFD,
             pidfd: &raw mut pidfd as u64,
             exit_signal: process::SIGCHLD as u64,
             ..CloneArgs::default()

@@ -31,6 +31,8 @@ mod keeper;
 #[allow(dead_code)]
 mod launcher;
 #[allow(dead_code)]
+mod nets;
+#[allow(dead_code)]
 mod roles;
 #[allow(dead_code)]
 mod text;

@@ -13,6 +13,7 @@ mod ground;
 mod keeper;
 mod launcher;
 mod mem;
+mod nets;
 mod roles;
 mod text;
 mod wire;

@@ -148,6 +148,10 @@ pub struct PlanHeader {
     pub workdir: u32,
     /// 1: slots serve again; a second socket comes with the request.
     pub reuse: u32,
+    /// 1: the network namespace of a slot is its place's, which the keeper made.
+    pub leases_net: u32,
+    /// Explicit padding.
+    pub unused: u32,
     /// 1: the launcher reaps and reports the end; 0: the kernel tells the host (Linux 6.15).
     pub reports_end: u32,
 }
@@ -236,6 +240,8 @@ pub struct Request {
     pub block: u32,
     /// First host id of the block.
     pub id_base: u32,
+    /// Number of the slot's place: no other live slot has it.
+    pub place: u32,
     /// 1: a cgroup v2 folder to be born in comes along.
     pub into_group: u32,
     /// [`Ask::Reset`]: which scratch, as its index among the plan's tmpfs operations.
@@ -288,6 +294,8 @@ impl Step {
     pub const WORKDIR: u32 = 11;
     /// execve(2).
     pub const EXEC: u32 = 12;
+    /// The network namespace.
+    pub const NET: u32 = 13;
     /// First of the plan's operations.
     pub const FIRST_OP: u32 = 1000;
 }

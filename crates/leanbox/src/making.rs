@@ -64,6 +64,7 @@ impl Making {
             slot: ground.number,
             block: ground.block.0,
             id_base: ground.block.first_id(),
+            place: ground.place,
             into_group: u32::from(into.is_some()),
             scratch: 0,
         };

@@ -16,6 +16,7 @@ pub(crate) struct Plan {
     pub(crate) hostname: String,
     pub(crate) workdir: String,
     pub(crate) reuse: bool,
+    pub(crate) leases_net: bool,
     pub(crate) filter: Vec<Instruction>,
     pub(crate) trees: Vec<Tree>,
     pub(crate) slot: Vec<Operation>,
@@ -121,6 +122,7 @@ impl Plan {
             Step::USER_NAMESPACE => "clone3(CLONE_NEWUSER) for mapped mounts".into(),
             Step::CLONE => format!("clone3({:#x})", self.namespaces),
             Step::ID_MAPS => "write(/proc/PID/uid_map)".into(),
+            Step::NET => "unshare(CLONE_NEWNET)".into(),
             Step::ENTER => "setns(slot), new scratch".into(),
             Step::PARK => "clone(CLONE_VM)".into(),
             Step::IDENTITY => {
@@ -152,6 +154,8 @@ impl Plan {
             hostname: layout.text(&self.hostname),
             workdir: layout.text(&self.workdir),
             reuse: u32::from(self.reuse),
+            leases_net: u32::from(self.leases_net),
+            unused: 0,
             reports_end: u32::from(!crate::probe::kernel_tells_ends()),
         };
         header.length = layout.bytes.len() as u64;

@@ -48,6 +48,14 @@ impl Recipe {
         }
     }
 
+    /// Whether slots serve one after the other in network namespaces of the keeper's: not with
+    /// added capabilities, which hold over a namespace of the slot's own only.
+    fn leases_net(&self) -> bool {
+        self.network == Network::None
+            && self.capabilities.is_empty()
+            && !crate::probe::is_off("net_lease")
+    }
+
     /// A slot serves again only where the reset sees all that a run can leave: not addresses,
     /// mounts or a host name that a capability lets it set, nor files of a writable root.
     pub(crate) fn check_policy(&self) -> Result<()> {
@@ -144,6 +152,7 @@ pub(crate) fn plan(recipe: &Recipe, identity: Identity, idmap: bool) -> Result<P
         hostname: recipe.hostname.clone(),
         workdir,
         reuse: recipe.policy == Policy::Reuse,
+        leases_net: recipe.leases_net(),
         filter: filter::compile(&recipe.capabilities),
         trees: tree_list(recipe, idmap)?,
         slot: slot_operations(recipe, held)?,
@@ -179,7 +188,7 @@ fn tree_list(recipe: &Recipe, idmap: bool) -> Result<Vec<Tree>> {
 
 fn slot_operations(recipe: &Recipe, held: u64) -> Result<Vec<Operation>> {
     let mut ops = Vec::new();
-    if recipe.network == Network::None {
+    if recipe.network == Network::None && !recipe.leases_net() {
         ops.push(Operation::plain(OpKind::LoopbackUp));
     }
     // On v2 the launcher is born in its group. The cgroup namespace must come after joining.

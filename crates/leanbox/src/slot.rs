@@ -27,6 +27,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Ground {
     pub(crate) number: u32,
+    pub(crate) place: u32,
     pub(crate) block: Block,
     pub(crate) group: Group,
     /// To write to the upper folder of a writable root.
@@ -224,6 +225,7 @@ fn renew_scratch(
         slot: ground.number,
         block: ground.block.0,
         id_base: ground.block.first_id(),
+        place: ground.place,
         into_group: 0,
         scratch: u32::try_from(index).unwrap_or(0),
     };

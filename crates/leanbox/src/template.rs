@@ -14,6 +14,7 @@ use crate::shifted;
 use crate::slot::{Dying, Ground};
 use crate::upper::{Turn, Upper};
 use crate::{Capability, Error, ErrorKind, Limits, Result, Rootfs, probe};
+use leanbox_launcher::wire::BLOCKS_MAX;
 use rustix::io::Errno;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -63,6 +64,38 @@ enum First {
     Slot(Making),
 }
 
+/// Numbers that no two live slots of a template share, as small as can be: what the keeper keeps
+/// for the next slot is found by them.
+#[derive(Debug)]
+struct Places {
+    free: Mutex<Vec<u32>>,
+    next: AtomicU32,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { free: Mutex::default(), next: AtomicU32::new(Self::FIRST + 1) }
+    }
+}
+
+impl Places {
+    /// Of the slot that is begun ahead.
+    const FIRST: u32 = 0;
+
+    fn take(&self) -> Result<u32> {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let place = free.unwrap_or_else(|| self.next.fetch_add(1, Ordering::Relaxed));
+        if (place as usize) < BLOCKS_MAX {
+            return Ok(place);
+        }
+        Err(Error::syscall("places of a template", Errno::AGAIN).remedy("end some containers"))
+    }
+
+    fn give_back(&self, place: u32) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(place);
+    }
+}
+
 /// Builds a [`Template`].
 #[derive(Debug)]
 pub struct TemplateBuilder {
@@ -90,6 +123,7 @@ pub(crate) struct Inner {
     pub(crate) keeper: Keeper,
     owner: Mutex<Owner>,
     next: AtomicU32,
+    places: Places,
     /// The one block of all slots, where ids cannot be mapped per slot.
     shared_block: Option<Block>,
     /// Of a writable root; unlocked when the keeper has ended.
@@ -227,6 +261,7 @@ impl TemplateBuilder {
             parent,
             owner: Mutex::new(owner),
             next: AtomicU32::new(FIRST + 1),
+            places: Places::default(),
             shared_block,
             upper,
         };
@@ -274,7 +309,7 @@ impl Inner {
             Some(block) => block,
             None => self.owner().take_block()?,
         };
-        Ok(Ground { number, block, group, _turn: turn })
+        Ok(Ground { number, place: self.places.take()?, block, group, _turn: turn })
     }
 
     /// The slot that was begun ahead, for whoever comes first.
@@ -306,6 +341,7 @@ impl Inner {
         if self.shared_block.is_none() {
             self.owner().give_block(ground.block);
         }
+        self.places.give_back(ground.place);
         matches!(ground.group.recycle(), Ok(true)).then_some(ground.group)
     }
 
@@ -329,7 +365,7 @@ impl First {
     /// Asks for the first slot, on this group.
     fn begin(self, keeper: &Keeper, plan: &Plan, block: Block, turn: Option<Turn>) -> Result<Self> {
         let Self::Group(group) = self else { return Ok(self) };
-        let ground = Ground { number: FIRST, block, group, _turn: turn };
+        let ground = Ground { number: FIRST, place: Places::FIRST, block, group, _turn: turn };
         Making::ask(keeper, plan, ground).map(Self::Slot).map_err(|unasked| unasked.0)
     }
 

@@ -1,0 +1,120 @@
+//! Network namespaces that serve one slot after the other: making one takes longer than all the
+//! rest of a slot, and the kernel takes them apart one by one. They belong to the keeper's user
+//! namespace, so nothing in a slot has a capability over them: devices, addresses, routes, rules
+//! and sysctls stay as they were made. What else a run can leave (sockets, counters) is looked for
+//! before the next lease; one that differs in anything from a fresh one is given up.
+//!
+//! In: the number of a place. Out: the keeper is in that place's namespace, as good as new.
+//! Never: one namespace for two live slots, which have different places.
+
+use crate::wire::BLOCKS_MAX;
+use core::ffi::CStr;
+use leanbox_sys::process::{self, CLONE_NEWNET};
+use leanbox_sys::{Errno, Fd, fd, socket};
+
+/// What tells of a run, below `/proc/self/net`: devices' counters, protocols' counters, addresses
+/// and routes (proc_pid_net(5)).
+const TEXTS: [&CStr; 7] = [
+    c"/proc/self/net/dev",
+    c"/proc/self/net/snmp",
+    c"/proc/self/net/netstat",
+    c"/proc/self/net/snmp6",
+    c"/proc/self/net/fib_trie",
+    c"/proc/self/net/if_inet6",
+    c"/proc/self/net/ipv6_route",
+];
+/// Room for one of these texts; the longest has 4 KiB where every protocol is there.
+const TEXT_MAX: usize = 16 * 1024;
+/// Sockets of every family, one more line of TCP's of which the connections that only wait for
+/// their time belong to the namespace.
+const SOCKETS: &CStr = c"/proc/self/net/sockstat";
+const NO_SOCKETS: &[u8] = b"sockets: used 0\n";
+const NONE_WAITING: &[u8] = b" tw 0 ";
+
+/// The keeper's network namespaces by place.
+pub(crate) struct Nets {
+    /// Descriptors plus 1; 0 where there is none.
+    by_place: &'static mut [Fd; BLOCKS_MAX],
+    /// [`TEXTS`] of a fresh one, one after the other, with their lengths.
+    fresh: &'static mut [[u8; TEXT_MAX]; TEXTS.len()],
+    lengths: [usize; TEXTS.len()],
+    /// To look at one that has served.
+    text: &'static mut [u8; TEXT_MAX],
+}
+
+impl Nets {
+    pub(crate) fn new() -> leanbox_sys::Result<Self> {
+        let by_place = fd::map_anonymous(size_of::<[Fd; BLOCKS_MAX]>(), false)?;
+        let fresh = fd::map_anonymous(TEXT_MAX * TEXTS.len(), false)?;
+        let text = fd::map_anonymous(TEXT_MAX, false)?;
+        // SAFETY: fresh zeroed mappings of the right sizes, never unmapped, used only here.
+        let (by_place, fresh, text) =
+            unsafe { (&mut *by_place.cast(), &mut *fresh.cast(), &mut *text.cast()) };
+        Ok(Self { by_place, fresh, lengths: [0; TEXTS.len()], text })
+    }
+
+    /// Enters the namespace of `place`: the one that served there if nothing was left in it, else
+    /// a new one.
+    pub(crate) fn enter(&mut self, place: u32) -> leanbox_sys::Result<()> {
+        let entry = *self.by_place.get(place as usize).ok_or(Errno::INVAL)?;
+        if entry != 0 {
+            process::setns(entry - 1, CLONE_NEWNET)?;
+            if self.is_clean() {
+                return Ok(());
+            }
+            fd::close(entry - 1);
+            self.by_place[place as usize] = 0;
+        }
+        process::unshare(CLONE_NEWNET)?;
+        socket::loopback_up()?;
+        let made = fd::open(c"/proc/self/ns/net", fd::O_RDONLY | fd::O_CLOEXEC)?;
+        self.by_place[place as usize] = made + 1;
+        if self.lengths[0] == 0 {
+            self.remember_fresh()?;
+        }
+        Ok(())
+    }
+
+    fn remember_fresh(&mut self) -> leanbox_sys::Result<()> {
+        for ((path, room), length) in TEXTS.iter().zip(self.fresh.iter_mut()).zip(&mut self.lengths)
+        {
+            *length = read(path, room)?;
+        }
+        Ok(())
+    }
+
+    /// Whether this namespace is as a fresh one. A kernel without one of the texts (IPv6 switched
+    /// off) has nothing to tell there, before and after.
+    fn is_clean(&mut self) -> bool {
+        let same =
+            TEXTS.iter().zip(self.fresh.iter()).zip(self.lengths).all(|((path, fresh), length)| {
+                let now = read(path, self.text);
+                now == Ok(length) && self.text[..length] == fresh[..length]
+            });
+        same && self.has_no_sockets()
+    }
+
+    fn has_no_sockets(&mut self) -> bool {
+        let length = read(SOCKETS, self.text).unwrap_or(0);
+        let text = &self.text[..length];
+        text.starts_with(NO_SOCKETS) && text.windows(NONE_WAITING.len()).any(|w| w == NONE_WAITING)
+    }
+}
+
+/// The whole text, or as much as there is room for; none where the kernel has no such file.
+fn read(path: &CStr, room: &mut [u8; TEXT_MAX]) -> leanbox_sys::Result<usize> {
+    let file = match fd::open(path, fd::O_RDONLY | fd::O_CLOEXEC) {
+        Err(Errno::NOENT) => return Ok(0),
+        opened => opened?,
+    };
+    let mut length = 0;
+    let whole = loop {
+        match fd::read(file, &mut room[length..]) {
+            Ok(0) => break Ok(length),
+            Ok(more) => length += more,
+            Err(errno) => break Err(errno),
+        }
+    };
+    fd::close(file);
+    whole
+}
