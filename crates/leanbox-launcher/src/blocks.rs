@@ -1,5 +1,6 @@
 //! User namespaces for mapped mounts, one for each id block, and the id maps themselves.
 
+use crate::pages::KeepersOwn;
 use crate::text::Text;
 use crate::wire::{BLOCKS_MAX, IDS_PER_SLOT, Step};
 use core::cell::UnsafeCell;
@@ -15,10 +16,9 @@ pub(crate) struct Blocks {
 
 impl Blocks {
     pub(crate) fn new() -> leanbox_sys::Result<Self> {
-        let bytes = size_of::<[(u32, Fd); BLOCKS_MAX]>();
-        let page = fd::map_anonymous(bytes, false)?;
-        // SAFETY: a fresh zeroed mapping of the right size, never unmapped, used only here.
-        Ok(Self { known: unsafe { &mut *page.cast() } })
+        static OWN: KeepersOwn<[(u32, Fd); BLOCKS_MAX]> = KeepersOwn::new([(0, 0); BLOCKS_MAX]);
+        // SAFETY: a keeper has one of these values, and nothing else points there.
+        Ok(Self { known: unsafe { &mut *OWN.keep()? } })
     }
 
     pub(crate) fn user_namespace(&mut self, block: u32, id_base: u32) -> Result<Fd, (u32, Errno)> {

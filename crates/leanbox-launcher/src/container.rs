@@ -1,15 +1,15 @@
 //! The container before its program: cloned ahead in the launcher's memory, with the
-//! identity, session and capabilities it will run with, asleep on the slot's socket. A start
-//! is one message: it wakes, places its descriptors, and executes. Nothing here allocates.
+//! identity, session and capabilities it will run with, asleep on the slot's mailbox. A start
+//! is one word in it: it wakes, places its descriptors, and executes. Nothing here allocates.
 
 use crate::wire::{
-    Go, INLINE_MAX, Kind, Plan, Report, SLOT_FD, START_FDS_MAX, Start, Step, bytes_of,
+    Go, INLINE_MAX, Kind, Mailbox, Plan, Report, SLOT_FD, START_FDS_MAX, Start, Step, bytes_of,
 };
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use leanbox_sys::process::{self, CLONE_PIDFD};
-use leanbox_sys::{Errno, Fd, fd, socket, sync};
+use leanbox_sys::{Errno, Fd, fd, memory, socket, sync};
 
 const STACK_SIZE: usize = 16 * 1024;
 
@@ -20,31 +20,17 @@ struct Lent<T>(UnsafeCell<T>);
 unsafe impl<T> Sync for Lent<T> {}
 
 static STACK: Lent<[u8; STACK_SIZE]> = Lent(UnsafeCell::new([0; STACK_SIZE]));
-static MESSAGE: Lent<Message> = Lent(UnsafeCell::new(Message {
-    start: Start {
-        go: 0,
-        fds: 0,
-        data_in_memfd: 0,
-        tell_exec: 0,
-        length: 0,
-        paths: 0,
-        argv: 0,
-        envp: 0,
-        workdir: 0,
-        targets: [0; START_FDS_MAX],
-    },
-    data: [0; INLINE_MAX],
-}));
 /// What the container could not do, told to the launcher through their common memory.
 static FAILED_STEP: AtomicU32 = AtomicU32::new(0);
 static FAILED_ERRNO: AtomicI32 = AtomicI32::new(0);
-/// 1 when the container sleeps on the socket (or has given up before).
+/// 1 when the container is about to sleep on its mailbox (or has given up before).
 static PARKED: AtomicU32 = AtomicU32::new(0);
 
+/// What a container is given at its clone.
 #[repr(C)]
-struct Message {
-    start: Start,
-    data: [u8; INLINE_MAX],
+struct Given {
+    plan: Plan,
+    mailbox: *mut Mailbox,
 }
 
 /// A container that waits for its start.
@@ -55,16 +41,19 @@ pub(crate) struct Parked {
 
 /// Clones the next container, and waits until nothing but the start is left to do in it: what it
 /// does before would else be done within the start that comes at once.
-pub(crate) fn park(plan: Plan) -> leanbox_sys::Result<Parked> {
+pub(crate) fn park(plan: Plan, mailbox: *mut Mailbox) -> leanbox_sys::Result<Parked> {
     FAILED_STEP.store(Step::NONE, Ordering::Relaxed);
     FAILED_ERRNO.store(0, Ordering::Relaxed);
     PARKED.store(0, Ordering::Relaxed);
     let mut pidfd: Fd = -1;
     let top = STACK.0.get().cast::<u8>().wrapping_add(STACK_SIZE);
-    let plan = plan.mapping().0.cast::<c_void>();
-    // SAFETY: the stack and the message belong to this one container until it has executed
-    // its program or ended; the launcher only waits meanwhile.
-    let pid = unsafe { process::clone_vm(CLONE_PIDFD, top, &mut pidfd, run, plan) }?;
+    let mut given = Given { plan, mailbox };
+    let argument = (&raw mut given).cast::<c_void>();
+    // SAFETY: the mailbox is mapped as long as the process lives.
+    unsafe { &*mailbox }.go.store(0, Ordering::Relaxed);
+    // SAFETY: the stack and the mailbox belong to this one container until it has executed its
+    // program or ended; what it is given it copies before it is parked, until when we wait here.
+    let pid = unsafe { process::clone_vm(CLONE_PIDFD, top, &mut pidfd, run, argument) }?;
     // One that was killed meanwhile says nothing; the host sees its end by the pidfd.
     let mut patience = 10;
     while PARKED.load(Ordering::Acquire) == 0 && patience > 0 {
@@ -98,34 +87,58 @@ fn give_up(plan: &Plan, step: u32, errno: Errno) -> ! {
     process::exit(127)
 }
 
-extern "C" fn run(plan: *mut c_void) -> ! {
-    // SAFETY: the plan stays mapped; its own first word is its length.
-    let plan = unsafe { Plan::new(plan.cast(), *plan.cast::<u64>() as usize) };
+extern "C" fn run(given: *mut c_void) -> ! {
+    // SAFETY: `park` passes what it has on its stack, and waits until we are parked.
+    let Given { plan, mailbox } = unsafe { given.cast::<Given>().read() };
     if let Err((step, errno)) = take_identity(&plan) {
         give_up(&plan, step, errno);
     }
     // Its own copies of what the launcher still needs: closed now, not at the exec.
     let _ = fd::close_from(SLOT_FD + 1);
     tell_parked();
-    // SAFETY: the message is this container's until it ends.
-    let message = unsafe { &mut *MESSAGE.0.get() };
-    // SAFETY: a plain structure of numbers, every byte may be written.
-    let bytes = unsafe {
-        core::slice::from_raw_parts_mut((&raw mut *message).cast::<u8>(), size_of::<Message>())
-    };
-    let got = match socket::receive(SLOT_FD, bytes) {
-        // The host is gone, and the slot with it.
-        Ok(got) if got.length == 0 => process::exit(0),
-        Ok(got) => got,
-        Err(errno) => give_up(&plan, Step::RECEIVE, errno),
-    };
-    if message.start.go == Go::Noop as u32 {
+    let go = await_go(mailbox);
+    if go == Go::Noop as u32 {
         process::exit(0);
     }
-    if message.start.go != Go::Exec as u32 {
+    if go != Go::Exec as u32 {
         give_up(&plan, Step::RECEIVE, Errno::INVAL);
     }
-    start(&plan, message, &got.fds[..got.count])
+    // SAFETY: the host has written it, and writes no more until the next container is parked.
+    let Mailbox { start, data, .. } = unsafe { &mut *mailbox };
+    let mut fds = [-1; START_FDS_MAX + 2];
+    let came = match receive_fds(start, &mut fds) {
+        Ok(came) => came,
+        Err(errno) => give_up(&plan, Step::RECEIVE, errno),
+    };
+    execute(&plan, start, data, &fds[..came])
+}
+
+/// Sleeps until the host's word. It needs no limit: when the host is gone, the keeper ends all.
+fn await_go(mailbox: *mut Mailbox) -> u32 {
+    // SAFETY: mapped as long as the process lives; these fields are atomic.
+    let (go, stamp, begun_ns) =
+        unsafe { (&(*mailbox).go, &(*mailbox).stamp, &(*mailbox).begun_ns) };
+    loop {
+        sync::wait_while(go, 0, 3_600_000);
+        let word = go.load(Ordering::Acquire);
+        if word != 0 {
+            if stamp.load(Ordering::Relaxed) == 1 {
+                begun_ns.store(sync::now_ns(), Ordering::Release);
+            }
+            return word;
+        }
+    }
+}
+
+/// The descriptors of a start that has any, which were sent before the word.
+fn receive_fds(start: &Start, fds: &mut [Fd; START_FDS_MAX + 2]) -> leanbox_sys::Result<usize> {
+    if start.fds + start.data_in_memfd + start.tell_exec == 0 {
+        return Ok(0);
+    }
+    let got = socket::receive(SLOT_FD, &mut [0; 8])?;
+    let came = got.count.min(fds.len());
+    fds[..came].copy_from_slice(&got.fds[..came]);
+    Ok(came)
 }
 
 fn take_identity(plan: &Plan) -> Result<(), (u32, Errno)> {
@@ -142,9 +155,8 @@ fn take_identity(plan: &Plan) -> Result<(), (u32, Errno)> {
     fd::chdir(plan.text(header.workdir)).map_err(|errno| (Step::WORKDIR, errno))
 }
 
-/// From the message to the program.
-fn start(plan: &Plan, message: &mut Message, fds: &[Fd]) -> ! {
-    let Message { start, data } = message;
+/// From the start to the program.
+fn execute(plan: &Plan, start: &Start, data: &mut [u8; INLINE_MAX], fds: &[Fd]) -> ! {
     let count = (start.fds as usize).min(START_FDS_MAX).min(fds.len());
     let data = if start.data_in_memfd == 1 {
         map_data(plan, fds.last().copied().unwrap_or(-1), start.length as usize)
@@ -192,7 +204,7 @@ fn tell_and_give_up(plan: &Plan, tell: Option<Fd>, step: u32, errno: Errno) -> !
 }
 
 fn map_data(plan: &Plan, memfd: Fd, length: usize) -> *mut u8 {
-    match fd::map_private(memfd, length) {
+    match memory::map_private(memfd, length) {
         Ok(data) => data,
         Err(errno) => give_up(plan, Step::RECEIVE, errno),
     }

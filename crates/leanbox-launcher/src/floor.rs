@@ -8,7 +8,7 @@ use crate::wire::{bytes_of, message_of};
 use core::ffi::{CStr, c_void};
 use leanbox_sys::fork::{Inside, fork_into};
 use leanbox_sys::process::{self, CLONE_VFORK};
-use leanbox_sys::{Errno, Fd, fd, socket, sync};
+use leanbox_sys::{Errno, Fd, fd, memory, socket, sync};
 
 const STACK_SIZE: usize = 16 * 1024;
 #[repr(C, align(16))]
@@ -20,7 +20,9 @@ static STACK: Stack = Stack(core::cell::UnsafeCell::new([0; STACK_SIZE]));
 /// The role's entry.
 pub(crate) fn main() -> ! {
     let size = FLOOR_SAMPLES_MAX * size_of::<u64>();
-    let Ok(samples) = fd::map_shared(PLAN_FD, size, true) else { process::exit(1) };
+    let Ok(samples) = memory::map_shared(memory::ANYWHERE, PLAN_FD, 0, size, true) else {
+        process::exit(1)
+    };
     // SAFETY: the driver made the memfd that large, and reads only after our answer.
     let samples: &mut [u64] =
         unsafe { core::slice::from_raw_parts_mut(samples.cast(), FLOOR_SAMPLES_MAX) };

@@ -7,16 +7,18 @@ use crate::blocks::{Blocks, write_id_maps};
 use crate::ground::enter_minimal_mounts;
 use crate::launcher;
 use crate::nets::Nets;
+use crate::pages;
 use crate::text::Text;
 use crate::wire::{
     Ask, CONTROL_FD, HOST_FD, OpKind, PLAN_FD, Plan, Reply, Request, Step, TREES_MAX, Tree,
     bytes_of, message_of,
 };
+use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use leanbox_sys::mount::{self, FsOption};
 use leanbox_sys::process::{self, CloneArgs, pr};
-use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, socket, sync};
+use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, memory, socket, sync};
 
 /// A step that did not work, and why.
 pub(crate) type Outcome<T> = Result<T, (u32, Errno)>;
@@ -32,8 +34,27 @@ pub(crate) struct Keeper {
     nets: Nets,
 }
 
-/// The role's entry.
+/// As deep as keeper and launchers come, ten times over.
+const STACK_BYTES: usize = 64 * 1024;
+#[repr(C, align(4096))]
+struct Stack(UnsafeCell<[u8; STACK_BYTES]>);
+// SAFETY: a keeper has one thread; its children have copies.
+unsafe impl Sync for Stack {}
+static STACK: Stack = Stack(UnsafeCell::new([0; STACK_BYTES]));
+/// More than the kernel gives a program that starts, on either side of its stack pointer.
+const FIRST_STACK_BYTES: usize = 1 << 20;
+
+/// The role's entry: goes on on a stack beside the program, and leaves the kernel's to nobody.
 pub(crate) fn main() -> ! {
+    let here = 0u8;
+    let begin = (&raw const here as usize & !4095) - FIRST_STACK_BYTES;
+    let _ = memory::keep_from_children(begin, 2 * FIRST_STACK_BYTES);
+    let top = STACK.0.get().cast::<u8>().wrapping_add(STACK_BYTES);
+    // SAFETY: nothing of this stack is needed any more, and the other one is nobody's.
+    unsafe { process::on_stack(top, run) }
+}
+
+extern "C" fn run() -> ! {
     match Keeper::set_up() {
         Ok(mut keeper) => keeper.serve(),
         Err((step, errno)) => {
@@ -76,7 +97,7 @@ impl Keeper {
         at(10, process::set_signal(process::SIGCHLD, true))?;
         pass_on_no_protection();
         let own_mounts = at(11, fd::open(c"/proc/self/ns/mnt", fd::O_RDONLY | fd::O_CLOEXEC))?;
-        let page = at(12, fd::map_anonymous(4096, true))?;
+        let page = at(12, memory::map_anonymous(pages::near(pages::MAPPED), 4096, true))?;
         // SAFETY: a fresh page of zeroes that is never unmapped.
         let mapped = unsafe { &*page.cast::<AtomicU32>() };
         let (blocks, nets) = (at(15, Blocks::new())?, at(15, Nets::new())?);
@@ -183,7 +204,7 @@ impl Keeper {
         let pid = unsafe { process::fork3(&args) }.map_err(|errno| (Step::CLONE, errno))?;
         if pid == 0 {
             let turn = (self.mapped, self.turn);
-            launcher::main(self.plan, sockets, groups, trees, turn);
+            launcher::main(self.plan, sockets, groups, trees, turn, request.place);
         }
         let written = write_id_maps(pid, request.id_base);
         self.mapped.store(self.turn, Ordering::Release);
@@ -291,7 +312,7 @@ fn map_plan() -> Outcome<Plan> {
     let mut length = [0; 8];
     at(1, fd::pread(PLAN_FD, &mut length, 0))?;
     let length = u64::from_ne_bytes(length) as usize;
-    let base = at(1, fd::map_shared(PLAN_FD, length, false))?;
+    let base = at(1, memory::map_shared(pages::near(pages::PLAN), PLAN_FD, 0, length, false))?;
     fd::close(PLAN_FD);
     // SAFETY: the memfd is sealed by the host; the mapping is only unmapped by a launcher that
     // has no more use for it.

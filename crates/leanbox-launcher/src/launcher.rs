@@ -4,14 +4,16 @@
 //! holds the capabilities that parking a container needs and those that the container has.
 
 use crate::container::{self, Parked};
+use crate::pages;
 use crate::wire::{
-    Go, Kind, LAUNCHER_ID, ORDERS_FD, Op, OpKind, Plan, Report, SLOT_FD, Step, TREES_MAX, bytes_of,
+    Go, Kind, LAUNCHER_ID, MAILBOX_BYTES, MAILBOXES_FD, Mailbox, ORDERS_FD, Op, OpKind, Plan,
+    Report, SLOT_FD, Step, TREES_MAX, bytes_of,
 };
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use leanbox_sys::mount::{self, FsOption};
 use leanbox_sys::process::{self, pr};
-use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, socket, sync};
+use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, memory, socket, sync};
 
 /// The most descriptors a launcher opens for the host.
 const FOR_HOST_MAX: usize = 8;
@@ -34,18 +36,25 @@ pub(crate) fn main(
     groups: &[Fd],
     trees: &[Fd],
     turn: (&'static AtomicU32, u32),
+    place: u32,
 ) -> ! {
     let mut making =
         Making { plan, groups, trees, turn: Some(turn), for_host: [-1; FOR_HOST_MAX], opened: 0 };
     take_sockets(sockets);
+    let near = pages::near(pages::MAILBOX);
+    let offset = place as usize * MAILBOX_BYTES;
+    let mailbox = match memory::map_shared(near, MAILBOXES_FD, offset, MAILBOX_BYTES, true) {
+        Ok(mailbox) => mailbox.cast::<Mailbox>(),
+        Err(errno) => fail(Step::RECEIVE, errno),
+    };
     let ops = plan.table(plan.header().slot_ops);
     if let Err((step, errno)) = making.carry_out(ops) {
         fail(step, errno);
     }
     // The one page that keeper and launchers write in common: no container's launcher keeps it.
     // SAFETY: it was read for the last time when the ids were awaited.
-    unsafe { fd::unmap(turn.0.as_ptr().cast(), 4096) };
-    serve(plan, &making.for_host[..making.opened])
+    unsafe { memory::unmap(turn.0.as_ptr().cast(), 4096) };
+    serve(plan, mailbox, &making.for_host[..making.opened])
 }
 
 /// Becomes the keeper of the fork mode's cached namespaces, until the host closes the socket.
@@ -264,7 +273,7 @@ fn become_launcher(held: u64) -> leanbox_sys::Result<()> {
 }
 
 /// Parks a container, and in a slot that serves again the next ones.
-fn serve(plan: Plan, for_host: &[Fd]) -> ! {
+fn serve(plan: Plan, mailbox: *mut Mailbox, for_host: &[Fd]) -> ! {
     let header = plan.header();
     if let Err(errno) = null_streams() {
         fail(Step::DESCRIPTOR, errno);
@@ -276,7 +285,7 @@ fn serve(plan: Plan, for_host: &[Fd]) -> ! {
     fds[1..=for_host.len()].copy_from_slice(for_host);
     let mut count = 1 + for_host.len();
     loop {
-        let parked = match container::park(plan) {
+        let parked = match container::park(plan, mailbox) {
             Ok(parked) => parked,
             Err(errno) => fail(Step::PARK, errno),
         };

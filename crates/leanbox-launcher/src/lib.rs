@@ -33,6 +33,8 @@ mod launcher;
 #[allow(dead_code)]
 mod nets;
 #[allow(dead_code)]
+mod pages;
+#[allow(dead_code)]
 mod roles;
 #[allow(dead_code)]
 mod text;

@@ -7,6 +7,7 @@
 //! In: the number of a place. Out: the keeper is in that place's namespace, as good as new.
 //! Never: one namespace for two live slots, which have different places.
 
+use crate::pages::KeepersOwn;
 use crate::wire::BLOCKS_MAX;
 use core::ffi::CStr;
 use leanbox_sys::process::{self, CLONE_NEWNET};
@@ -31,6 +32,12 @@ const SOCKETS: &CStr = c"/proc/self/net/sockstat";
 const NO_SOCKETS: &[u8] = b"sockets: used 0\n";
 const NONE_WAITING: &[u8] = b" tw 0 ";
 
+struct Own {
+    by_place: [Fd; BLOCKS_MAX],
+    fresh: [[u8; TEXT_MAX]; TEXTS.len()],
+    text: [u8; TEXT_MAX],
+}
+
 /// The keeper's network namespaces by place.
 pub(crate) struct Nets {
     /// Descriptors plus 1; 0 where there is none.
@@ -44,12 +51,13 @@ pub(crate) struct Nets {
 
 impl Nets {
     pub(crate) fn new() -> leanbox_sys::Result<Self> {
-        let by_place = fd::map_anonymous(size_of::<[Fd; BLOCKS_MAX]>(), false)?;
-        let fresh = fd::map_anonymous(TEXT_MAX * TEXTS.len(), false)?;
-        let text = fd::map_anonymous(TEXT_MAX, false)?;
-        // SAFETY: fresh zeroed mappings of the right sizes, never unmapped, used only here.
-        let (by_place, fresh, text) =
-            unsafe { (&mut *by_place.cast(), &mut *fresh.cast(), &mut *text.cast()) };
+        static OWN: KeepersOwn<Own> = KeepersOwn::new(Own {
+            by_place: [0; BLOCKS_MAX],
+            fresh: [[0; TEXT_MAX]; TEXTS.len()],
+            text: [0; TEXT_MAX],
+        });
+        // SAFETY: a keeper has one of these values, and nothing else points there.
+        let Own { by_place, fresh, text } = unsafe { &mut *OWN.keep()? };
         Ok(Self { by_place, fresh, lengths: [0; TEXTS.len()], text })
     }
 

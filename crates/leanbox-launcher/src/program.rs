@@ -14,6 +14,7 @@ mod keeper;
 mod launcher;
 mod mem;
 mod nets;
+mod pages;
 mod roles;
 mod text;
 mod wire;

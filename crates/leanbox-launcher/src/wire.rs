@@ -5,6 +5,7 @@
 //! of a slot that hostile code may have taken over; the host treats them as hostile input.
 
 use core::ffi::CStr;
+use core::sync::atomic::{AtomicU32, AtomicU64};
 
 mod floor;
 
@@ -16,6 +17,8 @@ pub const CONTROL_FD: i32 = 3;
 pub const PLAN_FD: i32 = 4;
 /// Where a keeper has the host's pidfd.
 pub const HOST_FD: i32 = 5;
+/// Where a keeper has the memory of the template's mailboxes: [`BLOCKS_MAX`] of them, by place.
+pub const MAILBOXES_FD: i32 = 6;
 /// The slot's socket inside a launcher.
 pub const SLOT_FD: i32 = 3;
 /// The launcher's own socket in a slot that serves again.
@@ -31,8 +34,10 @@ pub const BLOCKS_MAX: usize = 4096;
 pub const TREES_MAX: usize = 61;
 /// Where a keeper and the launchers before their pivot have the trees, by index.
 pub const TREES: &str = "/t/";
-/// Bytes of a [`Start`]'s data that fit into the message; more comes in a memfd.
-pub const INLINE_MAX: usize = 32 * 1024;
+/// Bytes of a mailbox: a page, so that a slot maps no other's.
+pub const MAILBOX_BYTES: usize = 4096;
+/// Bytes of a [`Start`]'s data that fit into the mailbox; more comes in a memfd.
+pub const INLINE_MAX: usize = MAILBOX_BYTES - 16 - size_of::<Start>();
 /// The most descriptors given to one container.
 pub const START_FDS_MAX: usize = 32;
 
@@ -328,6 +333,24 @@ pub struct Report {
     pub status: i32,
 }
 
+/// A page that host and slot have in common: the parked container sleeps until `go` is not 0. The
+/// program never has it, since an exec leaves the launcher's memory.
+#[repr(C)]
+pub struct Mailbox {
+    /// A [`Go`], written last; 0 while the container is parked.
+    pub go: AtomicU32,
+    /// 1: `begun_ns` is asked for.
+    pub stamp: AtomicU32,
+    /// `CLOCK_MONOTONIC` when the container had woken: for benchmarks. Hostile input.
+    pub begun_ns: AtomicU64,
+    /// What to do.
+    pub start: Start,
+    /// Its data.
+    pub data: [u8; INLINE_MAX],
+}
+
+const _: () = assert!(size_of::<Mailbox>() == MAILBOX_BYTES, "a mailbox is a page");
+
 /// What the host tells the parked container (or, between two runs, the launcher).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
@@ -340,14 +363,15 @@ pub enum Go {
     Park,
 }
 
-/// A start. The data behind it (or in the memfd) holds, at the offsets named here, null-ended
+/// A start. The data in the mailbox (or in the memfd) holds, at the offsets named here, null-ended
 /// tables of offsets and the strings they point to; the container turns offsets into pointers.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct Start {
     /// A [`Go`].
     pub go: u32,
-    /// How many descriptors of the message go to `targets`.
+    /// How many descriptors go to `targets`; where there are any, or one of the two that follow,
+    /// they come as a message of their own, sent before.
     pub fds: u32,
     /// 1: the data is in the message's last descriptor.
     pub data_in_memfd: u32,

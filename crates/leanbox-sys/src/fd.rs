@@ -143,36 +143,6 @@ pub fn fchdir(dir: Fd) -> Result<()> {
     unsafe { call(nr::FCHDIR, [int(dir)]) }.map(drop)
 }
 
-/// Maps `length` bytes of `fd` (mmap(2)), shared, readable and, if asked, writable.
-pub fn map_shared(fd: Fd, length: usize, writable: bool) -> Result<*mut u8> {
-    let (protection, shared) = (if writable { 3 } else { 1 }, 1);
-    // SAFETY: a new mapping at an address of the kernel's choice disturbs nobody.
-    unsafe { call(nr::MMAP, [0, length, protection, shared, int(fd), 0]) }.map(|at| at as *mut u8)
-}
-
-/// Maps `length` bytes of anonymous memory (mmap(2)), which forked children share if so asked.
-pub fn map_anonymous(length: usize, shared: bool) -> Result<*mut u8> {
-    // MAP_ANONYMOUS with MAP_SHARED or MAP_PRIVATE, the same on both machines.
-    let flags = if shared { 0x21 } else { 0x22 };
-    // SAFETY: as above.
-    unsafe { call(nr::MMAP, [0, length, 3, flags, int(-1), 0]) }.map(|at| at as *mut u8)
-}
-
-/// Maps `length` bytes of `fd` privately and writable (mmap(2)).
-pub fn map_private(fd: Fd, length: usize) -> Result<*mut u8> {
-    // SAFETY: as above.
-    unsafe { call(nr::MMAP, [0, length, 3, 2, int(fd), 0]) }.map(|at| at as *mut u8)
-}
-
-/// munmap(2).
-///
-/// # Safety
-/// Nothing may use the mapping afterwards.
-pub unsafe fn unmap(at: *mut u8, length: usize) {
-    // SAFETY: the caller answers that nothing uses it.
-    let _ = unsafe { call(nr::MUNMAP, [at as usize, length]) };
-}
-
 /// ioctl(2) with a pointer or number.
 ///
 /// # Safety

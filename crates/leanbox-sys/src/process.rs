@@ -89,6 +89,19 @@ unsafe extern "C" {
     ) -> isize;
 }
 
+unsafe extern "C" {
+    fn leanbox_on_stack(stack_top: *mut u8, function: extern "C" fn() -> !) -> !;
+}
+
+/// Goes on with `function` on the stack that ends at `stack_top`.
+///
+/// # Safety
+/// Nobody else uses that stack; nothing on the present one is needed any more.
+pub unsafe fn on_stack(stack_top: *mut u8, function: extern "C" fn() -> !) -> ! {
+    // SAFETY: passed on to the caller.
+    unsafe { leanbox_on_stack(stack_top, function) }
+}
+
 fn pid_of(result: isize) -> Result<i32> {
     if result < 0 { Err(Errno(-(result as i32))) } else { Ok(result as i32) }
 }

@@ -3,7 +3,7 @@
 //! caller goes on while the child is on its way to its program.
 
 use crate::process::{self, CLONE_CHILD_CLEARTID, CLONE_CLEAR_SIGHAND, CLONE_VM, CloneArgs};
-use crate::{Errno, Fd, Result, fd, sync};
+use crate::{Errno, Fd, Result, fd, memory, sync};
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
@@ -40,7 +40,7 @@ unsafe impl Send for Spawning {}
 /// # Errors
 /// mmap(2) or clone3(2) failed.
 pub fn spawn(program: Fd, name: &'static CStr, namespaces: u64, fds: &[Fd]) -> Result<Spawning> {
-    let stack = fd::map_anonymous(STACK_SIZE, false)?;
+    let stack = memory::map_anonymous(memory::ANYWHERE, STACK_SIZE, false)?;
     let plan = stack.cast::<Plan>();
     let mut own = [-1; FDS_MAX];
     let count = fds.len().min(FDS_MAX);
@@ -79,7 +79,7 @@ pub fn spawn(program: Fd, name: &'static CStr, namespaces: u64, fds: &[Fd]) -> R
         }
         Err(errno) => {
             // SAFETY: no child runs on it.
-            unsafe { fd::unmap(stack, STACK_SIZE) };
+            unsafe { memory::unmap(stack, STACK_SIZE) };
             Err(errno)
         }
     }
@@ -121,7 +121,7 @@ impl Drop for Spawning {
     fn drop(&mut self) {
         let _ = self.left();
         // SAFETY: the child has left it.
-        unsafe { fd::unmap(self.plan.cast_mut().cast(), STACK_SIZE) };
+        unsafe { memory::unmap(self.plan.cast_mut().cast(), STACK_SIZE) };
     }
 }
 

@@ -20,7 +20,8 @@ pub fn yield_now() {
     let _ = unsafe { call(nr::SCHED_YIELD, []) };
 }
 
-/// Waits until `word` is no longer `seen` (futex(2), `FUTEX_WAIT`), at most `timeout_ms`.
+/// Waits until `word` is no longer `seen` (futex(2), `FUTEX_WAIT`), at most `timeout_ms`. Other
+/// processes may have the word mapped too.
 pub fn wait_while(word: &AtomicU32, seen: u32, timeout_ms: u64) {
     let limit = [timeout_ms / 1000, timeout_ms % 1000 * 1_000_000];
     while word.load(Ordering::Acquire) == seen {
@@ -33,8 +34,8 @@ pub fn wait_while(word: &AtomicU32, seen: u32, timeout_ms: u64) {
     }
 }
 
-/// Wakes everybody who waits on `word` (futex(2), `FUTEX_WAKE`).
-pub fn wake_all(word: &AtomicU32) -> Result<()> {
+/// Wakes everybody who waits on `word` (futex(2), `FUTEX_WAKE`); how many that were.
+pub fn wake_all(word: &AtomicU32) -> Result<usize> {
     // SAFETY: the word lives as long as the borrow.
-    unsafe { call(nr::FUTEX, [word.as_ptr() as usize, 1, i32::MAX as usize]) }.map(drop)
+    unsafe { call(nr::FUTEX, [word.as_ptr() as usize, 1, i32::MAX as usize]) }
 }

@@ -27,6 +27,7 @@ pub struct Command {
     fds: Vec<(i32, OwnedFd)>,
     timeout: Option<Duration>,
     noop: bool,
+    stamp: bool,
     message: Option<Message>,
 }
 
@@ -51,6 +52,7 @@ impl Command {
             fds: Vec::new(),
             timeout: None,
             noop: false,
+            stamp: false,
             message: None,
         }
     }
@@ -125,6 +127,12 @@ impl Command {
         self
     }
 
+    /// Has the container tell when it woke ([`Outcome::first_instruction`]): for benchmarks.
+    pub fn stamp(&mut self) -> &mut Self {
+        self.stamp = true;
+        self
+    }
+
     /// Starts the program and returns when it has been executed. Streams are inherited unless set.
     ///
     /// # Errors
@@ -162,6 +170,10 @@ impl Command {
         self.start(pool, streams, None)?.wait()
     }
 
+    fn go(&self) -> Go {
+        if self.noop { Go::Noop } else { Go::Exec }
+    }
+
     fn changed(&mut self) -> &mut Self {
         self.message = None;
         self
@@ -180,13 +192,17 @@ impl Command {
         };
         let (bytes, fds) = self.complete(message, &streams, tell)?;
         let slot = pool.take()?;
-        let sent = slot.start(bytes.as_deref().unwrap_or(&message.bytes), &fds);
+        let bytes = bytes.as_deref().unwrap_or(&message.bytes);
+        let mailboxes = &pool.template().inner.mailboxes;
+        let begun_ns = if self.stamp { leanbox_sys::sync::now_ns() } else { 0 };
+        let sent = slot.start(mailboxes, self.go(), bytes, &fds, self.stamp);
         if let Err(error) = sent {
             pool.discard(slot);
             return Err(error);
         }
         let deadline = self.timeout.and_then(|timeout| began.checked_add(timeout));
-        let started = Started { began, start: began.elapsed(), deadline };
+        let stamp_ns = self.stamp.then_some(begun_ns);
+        let started = Started { began, start: began.elapsed(), deadline, stamp_ns };
         Ok(Container::new(pool.clone(), slot, streams.into_ours(), started, &self.program))
     }
 
@@ -230,7 +246,7 @@ impl Command {
             return Ok(());
         }
         let mut start = empty_start();
-        start.go = if self.noop { Go::Noop } else { Go::Exec } as u32;
+        start.go = self.go() as u32;
         let data = if self.noop { Vec::new() } else { self.data(pool, &mut start)? };
         let mut bytes = bytes_of(&start).to_vec();
         let memfd = if data.len() > INLINE_MAX {

@@ -29,6 +29,8 @@ pub(crate) struct Started {
     pub(crate) began: Instant,
     pub(crate) start: Duration,
     pub(crate) deadline: Option<Instant>,
+    /// The clock just before the start, where the container tells when it woke.
+    pub(crate) stamp_ns: Option<u64>,
 }
 
 /// A running container. Dropping it kills it: what nobody waits for must not run on.
@@ -224,6 +226,10 @@ impl Container {
             self.slot.take().ok_or_else(|| Error::invalid("the outcome was taken already"))?;
         let usage = slot.ground.group.delta(slot.baseline());
         let wall = self.started.began.elapsed();
+        let first_instruction = self.started.stamp_ns.map(|before| {
+            let begun_ns = self.pool.template().inner.mailboxes.begun_ns(slot.ground.place);
+            Duration::from_nanos(begun_ns.saturating_sub(before))
+        });
         let status = match told {
             Told::Ended(status) => Ok(status),
             Told::Gone => Ok(Signal::KILL.as_raw()),
@@ -252,6 +258,7 @@ impl Container {
             cpu: usage.cpu,
             memory_peak_bytes: usage.memory_peak_bytes,
             start: self.started.start,
+            first_instruction,
             wall,
             stdout,
             stderr,

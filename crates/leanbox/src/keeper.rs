@@ -52,7 +52,12 @@ pub(crate) struct Answer {
 impl Keeper {
     /// Starts a keeper for `plan`, hands it the trees, and has it map them once to the ids of
     /// `block`. It sets itself up while the host goes on.
-    pub(crate) fn begin(plan: &Plan, trees: &[OwnedFd], block: Block) -> Result<Starting> {
+    pub(crate) fn begin(
+        plan: &Plan,
+        trees: &[OwnedFd],
+        mailboxes: &OwnedFd,
+        block: Block,
+    ) -> Result<Starting> {
         let plan_fd = sealed_memory("leanbox-plan", &plan.to_bytes())?;
         let (control, theirs) = packet_pair()?;
         let host = pidfd_open(getpid(), PidfdFlags::empty())
@@ -67,7 +72,7 @@ impl Keeper {
         // Sent ahead: it finds them when it is ready, and need not wait for the host.
         send_with_fds(&control, bytes_of(&hello), &trees)
             .map_err(|errno| Error::syscall("sendmsg(keeper)", errno))?;
-        let fds = [&theirs, &plan_fd, &host];
+        let fds = [&theirs, &plan_fd, &host, mailboxes];
         let spawning = spawn_role(c"leanbox-keeper", KEEPER_NAMESPACES, &fds)?;
         let keeper =
             Self { control: Some(control), pid: Some(spawning.pid()), answers: Mutex::default() };

@@ -28,6 +28,7 @@ mod identity;
 mod image_config;
 mod keeper;
 mod limits;
+mod mailbox;
 mod making;
 mod outcome;
 mod owner;

@@ -36,6 +36,9 @@ pub struct Outcome {
     pub memory_peak_bytes: u64,
     /// From the call of `spawn` until the start was handed to the slot.
     pub start: Duration,
+    /// From taking the slot until the container's first instruction, where
+    /// [`Command::stamp`](crate::Command::stamp) asked for it: the container's own word.
+    pub first_instruction: Option<Duration>,
     /// From the call of `spawn` until the end was known.
     pub wall: Duration,
     /// Standard output, where captured.

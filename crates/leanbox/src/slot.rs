@@ -4,6 +4,7 @@
 
 use crate::cgroup::{Baseline, Group};
 use crate::keeper::{Keeper, has_ended, send_with_fds};
+use crate::mailbox::Mailboxes;
 use crate::making::one_report;
 use crate::owner::Block;
 use crate::plan::Plan;
@@ -68,10 +69,25 @@ pub(crate) enum Told {
 
 impl Slot {
     /// Hands a start to the parked container. `message` begins with a [`Start`].
-    pub(crate) fn start(&self, message: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
+    pub(crate) fn start(
+        &self,
+        mailboxes: &Mailboxes,
+        go: Go,
+        message: &[u8],
+        fds: &[BorrowedFd<'_>],
+        stamp: bool,
+    ) -> Result<()> {
         debug_assert!(fds.len() <= START_FDS_MAX + 2);
-        send_with_fds(&self.socket, message, fds)
-            .map_err(|errno| Error::syscall("sendmsg(start)", errno).with_kind(ErrorKind::Gone))
+        if !fds.is_empty() {
+            send_with_fds(&self.socket, &[0; 8], fds).map_err(|errno| {
+                Error::syscall("sendmsg(start)", errno).with_kind(ErrorKind::Gone)
+            })?;
+        }
+        let woken = mailboxes.post(self.ground.place, go as u32, message, stamp);
+        if !woken && has_ended(&self.container, 0) {
+            return Err(Error::new(ErrorKind::Gone, "the slot died before its start"));
+        }
+        Ok(())
     }
 
     /// Waits for the end.

@@ -5,6 +5,7 @@
 use crate::cgroup::{Group, Layout, Parent};
 use crate::identity::Identity;
 use crate::keeper::Keeper;
+use crate::mailbox::Mailboxes;
 use crate::making::Making;
 use crate::owner::{Block, Owner};
 use crate::plan::Plan;
@@ -124,6 +125,7 @@ pub(crate) struct Inner {
     owner: Mutex<Owner>,
     next: AtomicU32,
     places: Places,
+    pub(crate) mailboxes: Mailboxes,
     /// The one block of all slots, where ids cannot be mapped per slot.
     shared_block: Option<Block>,
     /// Of a writable root; unlocked when the keeper has ended.
@@ -223,8 +225,9 @@ impl TemplateBuilder {
         let mut owner = Owner::register()?;
         let block = owner.take_block()?;
         let plan = recipe::plan(&recipe, identity.clone(), recipe.idmap)?;
+        let (mailboxes, memory) = Mailboxes::new()?;
         let starting = match recipe.idmap {
-            true => Some(Keeper::begin(&plan, &recipe::trees(&recipe)?, block)?),
+            true => Some(Keeper::begin(&plan, &recipe::trees(&recipe)?, &memory, block)?),
             false => None,
         };
         // What needs no keeper is done while it sets itself up: half a millisecond on two CPUs.
@@ -243,7 +246,7 @@ impl TemplateBuilder {
                 first = first.back_to_group();
                 let plan = recipe::plan(&recipe, identity, false)?;
                 let trees = shifted::trees(&recipe, &mut owner, block)?;
-                (Keeper::begin(&plan, &trees, block)?.ready(&plan)?, plan, Some(block))
+                (Keeper::begin(&plan, &trees, &memory, block)?.ready(&plan)?, plan, Some(block))
             }
         };
         if matches!((&first, shared_block), (First::Group(_), None)) {
@@ -262,6 +265,7 @@ impl TemplateBuilder {
             owner: Mutex::new(owner),
             next: AtomicU32::new(FIRST + 1),
             places: Places::default(),
+            mailboxes,
             shared_block,
             upper,
         };
@@ -341,6 +345,7 @@ impl Inner {
         if self.shared_block.is_none() {
             self.owner().give_block(ground.block);
         }
+        self.mailboxes.clear(ground.place);
         self.places.give_back(ground.place);
         matches!(ground.group.recycle(), Ok(true)).then_some(ground.group)
     }

@@ -56,6 +56,18 @@ global_asm!(
     "2: ret",
 );
 
+// function() on the stack that ends at x0. In: x0 stack top, x1 function.
+global_asm!(
+    ".globl leanbox_on_stack",
+    ".type leanbox_on_stack,@function",
+    "leanbox_on_stack:",
+    "and x0, x0, #-16",
+    "mov sp, x0",
+    "mov x29, xzr",
+    "blr x1",
+    "brk #1",
+);
+
 pub(crate) mod nr {
     pub(crate) const DUP3: usize = 24;
     pub(crate) const FCNTL: usize = 25;
@@ -100,6 +112,7 @@ pub(crate) mod nr {
     pub(crate) const CLONE: usize = 220;
     pub(crate) const EXECVE: usize = 221;
     pub(crate) const MMAP: usize = 222;
+    pub(crate) const MADVISE: usize = 233;
     pub(crate) const WAIT4: usize = 260;
     pub(crate) const PRLIMIT64: usize = 261;
     pub(crate) const SCHED_SETSCHEDULER: usize = 119;

@@ -60,12 +60,25 @@ global_asm!(
     "2: ret",
 );
 
+// function() on the stack that ends at rdi. In: rdi stack top, rsi function.
+global_asm!(
+    ".globl leanbox_on_stack",
+    ".type leanbox_on_stack,@function",
+    "leanbox_on_stack:",
+    "mov rsp, rdi",
+    "and rsp, -16",
+    "xor ebp, ebp",
+    "call rsi",
+    "ud2",
+);
+
 pub(crate) mod nr {
     pub(crate) const READ: usize = 0;
     pub(crate) const WRITE: usize = 1;
     pub(crate) const CLOSE: usize = 3;
     pub(crate) const MMAP: usize = 9;
     pub(crate) const MUNMAP: usize = 11;
+    pub(crate) const MADVISE: usize = 28;
     pub(crate) const IOCTL: usize = 16;
     pub(crate) const PREAD64: usize = 17;
     pub(crate) const SOCKET: usize = 41;
