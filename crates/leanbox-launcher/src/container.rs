@@ -95,6 +95,10 @@ extern "C" fn run(given: *mut c_void) -> ! {
     }
     // Its own copies of what the launcher still needs: closed now, not at the exec.
     let _ = fd::close_from(SLOT_FD + 1);
+    if plan.header().reuse == 1 {
+        // Of a container that was killed before it received them.
+        socket::drain(SLOT_FD);
+    }
     tell_parked();
     let go = await_go(mailbox);
     if go == Go::Noop as u32 {

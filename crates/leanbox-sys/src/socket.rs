@@ -102,6 +102,13 @@ pub fn receive(socket: Fd, buffer: &mut [u8]) -> Result<Received> {
     Ok(Received { length, count, fds: control.fds })
 }
 
+/// Throws away what lies in the socket, descriptors too; it waits for nothing.
+pub fn drain(socket: Fd) {
+    const MSG_DONTWAIT: usize = 0x40;
+    // SAFETY: nothing is written to: no buffer, no address.
+    while unsafe { call(nr::RECVFROM, [int(socket), 0, 0, MSG_DONTWAIT, 0, 0]) }.is_ok() {}
+}
+
 /// Sets the loopback device of the current network namespace up (netdevice(7)).
 pub fn loopback_up() -> Result<()> {
     const SIOCSIFFLAGS: usize = 0x8914;

@@ -5,9 +5,10 @@ use crate::container::{Container, Started};
 use crate::slot::empty_start;
 use crate::stdio::{Stdio, Streams};
 use crate::template::no_nul;
-use crate::{Error, Outcome, Pool, Result, keeper};
+use crate::{Error, ErrorKind, Outcome, Pool, Result, keeper};
 use leanbox_launcher::wire::{Go, INLINE_MAX, START_FDS_MAX, Start, bytes_of};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Where programs are looked for when the environment has no PATH, as with Docker.
@@ -15,10 +16,18 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Capture per stream unless told otherwise.
 const CAPTURE_MAX_BYTES: usize = 1 << 20;
 
+/// Whether a start waits for its slot.
+#[derive(Debug, Clone, Copy)]
+enum Take {
+    /// Behind those who came before.
+    InTurn,
+    IfReady,
+}
+
 /// A program to be started in a container.
 #[derive(Debug)]
 pub struct Command {
-    program: String,
+    program: Arc<str>,
     args: Vec<String>,
     env: Vec<(String, String)>,
     env_clear: bool,
@@ -43,7 +52,7 @@ impl Command {
     /// A program by its path inside, or by name, looked for in PATH.
     pub fn new(program: impl Into<String>) -> Self {
         Self {
-            program: program.into(),
+            program: program.into().into(),
             args: Vec::new(),
             env: Vec::new(),
             env_clear: false,
@@ -139,12 +148,27 @@ impl Command {
     /// No slot, or the program cannot be executed: [`NotFound`](crate::ErrorKind::NotFound) (a
     /// shell's 127), [`NotExecutable`](crate::ErrorKind::NotExecutable) (126).
     pub fn spawn(&mut self, pool: &Pool) -> Result<Container> {
+        let spawned = self.spawn_in(pool, Take::InTurn)?;
+        spawned.ok_or_else(|| Error::new(ErrorKind::Busy, "no slot is free"))
+    }
+
+    /// As [`spawn`](Self::spawn), but only if a slot is ready just now; else `None`, and
+    /// [`Pool::event`] tells when to try again.
+    ///
+    /// # Errors
+    /// As for [`spawn`](Self::spawn).
+    pub fn try_spawn(&mut self, pool: &Pool) -> Result<Option<Container>> {
+        self.spawn_in(pool, Take::IfReady)
+    }
+
+    fn spawn_in(&mut self, pool: &Pool, how: Take) -> Result<Option<Container>> {
         let streams = Streams::open(&self.streams, || Stdio::Inherit)?;
         let (tell, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|errno| Error::syscall("pipe2(O_CLOEXEC)", errno))?;
-        let container = self.start(pool, streams, Some(&told))?;
+        let started = self.start(pool, streams, Some(&told), how)?;
         drop(told);
-        container.confirm_exec(tell)?.end_at_deadline()
+        let Some(container) = started else { return Ok(None) };
+        container.confirm_exec(tell)?.end_at_deadline().map(Some)
     }
 
     /// Runs the program to its end. Streams are inherited unless set.
@@ -153,7 +177,7 @@ impl Command {
     /// As for [`spawn`](Self::spawn).
     pub fn status(&mut self, pool: &Pool) -> Result<Outcome> {
         let streams = Streams::open(&self.streams, || Stdio::Inherit)?;
-        self.start(pool, streams, None)?.wait()
+        self.run_in(pool, streams)
     }
 
     /// Runs the program to its end; output and errors are captured, 1 MiB each, unless set, and
@@ -167,7 +191,14 @@ impl Command {
         }
         let captured = || Stdio::Captured { max_bytes: CAPTURE_MAX_BYTES };
         let streams = Streams::open(&self.streams, captured)?;
-        self.start(pool, streams, None)?.wait()
+        self.run_in(pool, streams)
+    }
+
+    fn run_in(&mut self, pool: &Pool, streams: Streams) -> Result<Outcome> {
+        match self.start(pool, streams, None, Take::InTurn)? {
+            Some(container) => container.wait(),
+            None => Err(Error::new(ErrorKind::Busy, "no slot is free")),
+        }
     }
 
     fn go(&self) -> Go {
@@ -179,31 +210,36 @@ impl Command {
         self
     }
 
+    /// Starts in a slot of the pool: `None` where none is free and `how` does not wait.
     fn start(
         &mut self,
         pool: &Pool,
-        streams: Streams,
+        mut streams: Streams,
         tell: Option<&OwnedFd>,
-    ) -> Result<Container> {
+        how: Take,
+    ) -> Result<Option<Container>> {
         let began = Instant::now();
         self.lay_out(pool)?;
         let Some(message) = &self.message else {
             return Err(Error::invalid("no start was laid out"));
         };
+        let ours = streams.take_ours();
         let (bytes, fds) = self.complete(message, &streams, tell)?;
-        let slot = pool.take()?;
         let bytes = bytes.as_deref().unwrap_or(&message.bytes);
-        let mailboxes = &pool.template().inner.mailboxes;
-        let begun_ns = if self.stamp { leanbox_sys::sync::now_ns() } else { 0 };
-        let sent = slot.start(mailboxes, self.go(), bytes, &fds, self.stamp);
-        if let Err(error) = sent {
-            pool.discard(slot);
-            return Err(error);
-        }
+        let slot = match how {
+            Take::InTurn => pool.take(began)?,
+            Take::IfReady => match pool.try_take(began) {
+                Some(slot) => slot,
+                None => return Ok(None),
+            },
+        };
         let deadline = self.timeout.and_then(|timeout| began.checked_add(timeout));
-        let stamp_ns = self.stamp.then_some(begun_ns);
-        let started = Started { began, start: began.elapsed(), deadline, stamp_ns };
-        Ok(Container::new(pool.clone(), slot, streams.into_ours(), started, &self.program))
+        let stamp_ns = self.stamp.then(leanbox_sys::sync::now_ns);
+        let started = Started { began, start: Duration::ZERO, deadline, stamp_ns };
+        // Whole before the start, so that nothing but a look at the clock is between it and a wait.
+        let mut container = Container::new(pool.clone(), slot, ours, started, &self.program);
+        container.start(self.go(), bytes, &fds)?;
+        Ok(Some(container))
     }
 
     /// The descriptors of this start, and the message again where it must speak of them.
@@ -265,7 +301,7 @@ impl Command {
         let image = if self.env_clear { &[][..] } else { &config.env[..] };
         let env = environment(image, &self.env, inner.plan.identity.home.as_deref());
         let argv: Vec<&str> =
-            std::iter::once(&self.program).chain(&self.args).map(String::as_str).collect();
+            std::iter::once(&*self.program).chain(self.args.iter().map(String::as_str)).collect();
         let paths = candidates(&self.program, &env);
         let dir = self.current_dir.as_deref().unwrap_or("");
         for text in argv.iter().copied().chain(env.iter().map(String::as_str)).chain([dir]) {

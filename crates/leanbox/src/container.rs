@@ -6,13 +6,14 @@ use crate::outcome::{Captured, End, Outcome};
 use crate::slot::{Slot, Told};
 use crate::stdio::Ours;
 use crate::{Error, ErrorKind, Pool, Result};
-use leanbox_launcher::wire::Step;
+use leanbox_launcher::wire::{Go, Step};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a captured stream is still read after the end, should something outside the slot
@@ -39,7 +40,7 @@ pub struct Container {
     pool: Pool,
     slot: Option<Slot>,
     started: Started,
-    program: String,
+    program: Arc<str>,
     /// Where it may be that nobody waits.
     deadline: Option<Deadline>,
     captures: [Option<Capture>; 2],
@@ -67,7 +68,7 @@ impl Container {
         slot: Slot,
         ours: [Option<Ours>; 3],
         started: Started,
-        program: &str,
+        program: &Arc<str>,
     ) -> Self {
         let [stdin, stdout, stderr] = ours.map(|ours| match ours {
             Some(Ours::Pipe(file)) => (Some(file), None),
@@ -80,13 +81,22 @@ impl Container {
             pool,
             slot: Some(slot),
             started,
-            program: program.to_string(),
+            program: Arc::clone(program),
             deadline: None,
             captures: [stdout.1, stderr.1],
             stdin: stdin.0,
             stdout: stdout.0,
             stderr: stderr.0,
         }
+    }
+
+    /// Hands the start to its slot.
+    pub(crate) fn start(&mut self, go: Go, message: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
+        let Some(slot) = &self.slot else { return Ok(()) };
+        let mailboxes = &self.pool.template().inner.mailboxes;
+        slot.start(mailboxes, go, message, fds, self.started.stamp_ns.is_some())?;
+        self.started.start = self.started.began.elapsed();
+        Ok(())
     }
 
     /// Waits until the program was executed: its end of the pipe is closed then. Whoever holds it
@@ -245,10 +255,10 @@ impl Container {
             .each_mut()
             .map(|capture| capture.take().map(Capture::drain).unwrap_or_default());
         if matches!(told, Told::Gone) || timed_out {
+            slot.kill_now();
             self.pool.discard(slot);
-            self.pool.refill()?;
         } else {
-            self.pool.give_back(slot)?;
+            self.pool.give_back(slot);
         }
         let (status, usage) = (status?, usage?);
         Ok(Outcome {
@@ -275,6 +285,7 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
+            slot.kill_now();
             self.pool.discard(slot);
         }
     }

@@ -53,7 +53,7 @@ pub use image_config::ImageConfig;
 pub use limits::{Limits, parse_bytes, parse_cpus};
 pub use outcome::{Captured, End, Outcome};
 pub use owner::{reclaim, state_folder};
-pub use pool::Pool;
+pub use pool::{Pool, PoolBuilder};
 pub use rootfs::Rootfs;
 pub use stdio::Stdio;
 pub use template::{Bind, Network, Policy, Template, TemplateBuilder};

@@ -9,7 +9,7 @@ use crate::traces::Traces;
 use crate::{Error, ErrorKind, Result};
 use leanbox_launcher::wire::{Ask, Kind, Report, Request, message_of};
 use rustix::io::Errno;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A slot that the keeper was asked for.
 #[derive(Debug)]
@@ -71,6 +71,11 @@ impl Making {
         keeper.send(request, &fds)?;
         drop(fds);
         Ok((socket, orders.map(|(ours, _)| ours)))
+    }
+
+    /// Readable when it is there, or failed.
+    pub(crate) fn event(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     /// Its group, when its keeper has ended without making it.

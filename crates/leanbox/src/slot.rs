@@ -78,16 +78,24 @@ impl Slot {
         stamp: bool,
     ) -> Result<()> {
         debug_assert!(fds.len() <= START_FDS_MAX + 2);
-        if !fds.is_empty() {
+        // One that executes nothing places no streams.
+        if !fds.is_empty() && go == Go::Exec {
             send_with_fds(&self.socket, &[0; 8], fds).map_err(|errno| {
                 Error::syscall("sendmsg(start)", errno).with_kind(ErrorKind::Gone)
             })?;
         }
         let woken = mailboxes.post(self.ground.place, go as u32, message, stamp);
-        if !woken && has_ended(&self.container, 0) {
+        if !woken && self.was_killed() {
             return Err(Error::new(ErrorKind::Gone, "the slot died before its start"));
         }
         Ok(())
+    }
+
+    /// Asked where nobody slept: one that had not fallen asleep may have ended well by now.
+    fn was_killed(&self) -> bool {
+        probe::kernel_tells_ends()
+            && leanbox_sys::process::exit_status(self.container.as_raw_fd())
+                == Ok(Some(Signal::KILL.as_raw()))
     }
 
     /// Waits for the end.
@@ -178,10 +186,10 @@ impl Slot {
 
     /// Makes a reused slot ready again, or gives it up: an error is the end of the slot. What is
     /// dirty beyond its scratch is not cleaned but thrown away.
-    pub(crate) fn reset(mut self, keeper: &Keeper, plan: &Plan) -> Result<Self, Box<Dying>> {
+    pub(crate) fn reset(mut self, keeper: &Keeper, plan: &Plan) -> Result<Self, Box<Self>> {
         match self.try_reset(keeper, plan) {
             Ok(true) => Ok(self),
-            _ => Err(Box::new(self.kill())),
+            _ => Err(Box::new(self)),
         }
     }
 
@@ -256,6 +264,11 @@ impl Dying {
     pub(crate) fn kill(&self) {
         let _ = self.ground.group.kill();
         let _ = pidfd_send_signal(&self.launcher, Signal::KILL);
+    }
+
+    /// Readable when it is gone.
+    pub(crate) fn gone_event(&self) -> BorrowedFd<'_> {
+        self.launcher.as_fd()
     }
 
     /// The ground, once nothing lives on it; `self` again while something does.

@@ -70,9 +70,9 @@ impl Streams {
         })
     }
 
-    /// The host's ends; the container's are closed.
-    pub(crate) fn into_ours(self) -> [Option<Ours>; 3] {
-        self.streams.map(|stream| stream.ours)
+    /// The host's ends.
+    pub(crate) fn take_ours(&mut self) -> [Option<Ours>; 3] {
+        self.streams.each_mut().map(|stream| stream.ours.take())
     }
 }
 

@@ -44,11 +44,16 @@ impl Upper {
     /// The turn of one slot; `Busy` while another has it.
     pub(crate) fn turn(&self) -> Result<Turn> {
         if self.taken.swap(true, Ordering::AcqRel) {
-            let text = format!("{}: a container writes to it", self.path.display());
-            let error = Error::new(ErrorKind::Busy, text);
-            return Err(error.remedy("a writable root has one at a time, so wait for its end"));
+            return Err(self.is_busy());
         }
         Ok(Turn { taken: self.taken.clone() })
+    }
+
+    /// Why another slot has to wait.
+    pub(crate) fn is_busy(&self) -> Error {
+        let text = format!("{}: a container writes to it", self.path.display());
+        let error = Error::new(ErrorKind::Busy, text);
+        error.remedy("a writable root has one at a time, so wait for its end")
     }
 }
 

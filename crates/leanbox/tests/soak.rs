@@ -95,8 +95,10 @@ impl Held {
         };
         let group = format!("/leanbox-{own}-");
         count("descriptors", links(own).iter().filter(|link| !link.contains(&group)).count());
-        // The keeper keeps one user namespace for each block that was ever used.
-        let held = links(keeper).into_iter().filter(|link| !link.starts_with("user:"));
+        // The keeper keeps one user namespace for each block that was ever used, and one network
+        // namespace for each place.
+        let kept = |link: &String| link.starts_with("user:") || link.starts_with("net:");
+        let held = links(keeper).into_iter().filter(|link| !kept(link));
         count("keeper's descriptors", held.count());
         count("keeper's mounts", lines(&format!("/proc/{keeper}/mountinfo")));
         count("mounts", lines("/proc/self/mountinfo"));

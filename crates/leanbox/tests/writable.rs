@@ -66,7 +66,7 @@ fn a_writable_root_has_one_container_at_a_time() {
     }
     assert_eq!(Pool::new(&template, 1).unwrap_err().kind(), ErrorKind::Busy);
     drop((running, pool, other));
-    assert_eq!(Pool::new(&template, 2).unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(Pool::new(&template, 2).unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
 #[test]

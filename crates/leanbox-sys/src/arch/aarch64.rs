@@ -107,6 +107,7 @@ pub(crate) mod nr {
     pub(crate) const SOCKET: usize = 198;
     pub(crate) const PPOLL: usize = 73;
     pub(crate) const SENDMSG: usize = 211;
+    pub(crate) const RECVFROM: usize = 207;
     pub(crate) const RECVMSG: usize = 212;
     pub(crate) const MUNMAP: usize = 215;
     pub(crate) const CLONE: usize = 220;

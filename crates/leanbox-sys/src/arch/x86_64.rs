@@ -84,6 +84,7 @@ pub(crate) mod nr {
     pub(crate) const SOCKET: usize = 41;
     pub(crate) const PPOLL: usize = 271;
     pub(crate) const SENDMSG: usize = 46;
+    pub(crate) const RECVFROM: usize = 45;
     pub(crate) const RECVMSG: usize = 47;
     pub(crate) const SCHED_YIELD: usize = 24;
     pub(crate) const CLONE: usize = 56;

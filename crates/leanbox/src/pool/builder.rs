@@ -1,0 +1,106 @@
+//! How large a pool is, and how long a start waits in it.
+
+use super::shared::{Shared, State};
+use super::tender::Tender;
+use super::{Pool, remains};
+use crate::{Error, Result, Template};
+use rustix::event::{EventfdFlags, eventfd};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+/// Builds a [`Pool`].
+#[derive(Debug)]
+pub struct PoolBuilder {
+    template: Template,
+    ready: usize,
+    max: usize,
+    wait: Duration,
+}
+
+/// The most slots of a pool unless told otherwise: one for each id block of the machine.
+const SLOTS_MAX: usize = leanbox_launcher::wire::BLOCKS_MAX;
+/// How long a start waits for a slot unless told otherwise.
+const WAIT: Duration = Duration::from_secs(60);
+
+impl PoolBuilder {
+    pub(super) fn new(template: &Template) -> Self {
+        Self { template: template.clone(), ready: 0, max: SLOTS_MAX, wait: WAIT }
+    }
+
+    /// How many slots are kept in reserve (0: each is made when it is needed). More than one of
+    /// a writable root there cannot be.
+    #[must_use]
+    pub fn ready(mut self, count: usize) -> Self {
+        self.ready = count;
+        self
+    }
+
+    /// How many slots there are at most, ready, in use and being made: a start beyond waits for its
+    /// turn.
+    #[must_use]
+    pub fn max(mut self, count: usize) -> Self {
+        self.max = count;
+        self
+    }
+
+    /// How long a start waits for a slot (60 s unless set).
+    #[must_use]
+    pub fn wait(mut self, time: Duration) -> Self {
+        self.wait = time;
+        self
+    }
+
+    /// The pool; its first slots are being made when this returns.
+    ///
+    /// # Errors
+    /// Numbers that make no sense, or the tender's thread cannot be made.
+    pub fn build(self) -> Result<Pool> {
+        let Self { template, ready, mut max, wait } = self;
+        if max == 0 || ready > max {
+            let text = format!("a pool with {ready} slots ready and at most {max}");
+            return Err(Error::invalid(text).remedy("at most is 1 or more, and as many as ready"));
+        }
+        if let Some(upper) = &template.inner.upper {
+            if ready > 1 {
+                let text = format!("a pool with {ready} slots ready on a writable root");
+                return Err(Error::invalid(text).remedy("it has one at a time"));
+            }
+            if ready == 1 {
+                // Refused now, not at the first start.
+                drop(upper.turn()?);
+            }
+            max = 1;
+        }
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|errno| Error::syscall("eventfd2", errno))?;
+        let state = State {
+            ready: Vec::with_capacity(ready),
+            making: 0,
+            out: 0,
+            used: Vec::new(),
+            dying: 0,
+            queue: VecDeque::new(),
+            tickets: 0,
+            last_take: Instant::now(),
+            settling: 0,
+            error: None,
+            tender_sleeps: false,
+            event_wanted: false,
+            stop: false,
+        };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            remains: Mutex::<remains::Remains>::default(),
+            template,
+            reserve: ready,
+            max,
+            wait,
+            event: OnceLock::new(),
+            wake,
+        });
+        let tender = if ready > 0 { Some(Arc::new(Tender::begin(&shared)?)) } else { None };
+        Ok(Pool { tender, shared })
+    }
+}

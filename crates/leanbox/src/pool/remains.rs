@@ -1,0 +1,91 @@
+//! What is left of slots: those that were killed and are not gone yet, and groups that can serve
+//! the next. In: killed slots. Out: their ground for the template, their groups for the pool.
+
+use crate::cgroup::Group;
+use crate::slot::{Dying, Ground};
+use crate::template::Inner;
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Killed slots that may be on their way out before whoever ends another waits: each holds some
+/// hundred KiB of the kernel's until it is gone.
+pub(super) const DYING_MAX: usize = 256;
+/// Groups kept for the next slots.
+const GROUPS_MAX: usize = 64;
+/// How long a killed slot may take to be gone.
+pub(crate) const REAP_MS: i64 = 10_000;
+/// The same.
+pub(super) const REAP: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Default)]
+pub(super) struct Remains {
+    dying: VecDeque<Dying>,
+    groups: Vec<Group>,
+}
+
+impl Remains {
+    pub(super) fn add(&mut self, dying: Dying) {
+        self.dying.push_back(dying);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.dying.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.dying.is_empty()
+    }
+
+    pub(super) fn are_too_many(&self) -> bool {
+        self.dying.len() > DYING_MAX
+    }
+
+    /// Becomes readable when the oldest is gone.
+    pub(super) fn oldest(&self) -> Option<BorrowedFd<'_>> {
+        self.dying.front().map(Dying::gone_event)
+    }
+
+    /// Takes the oldest apart if it is gone within the time; whether it was.
+    pub(super) fn bury(&mut self, inner: &Inner, patience_ms: i64) -> bool {
+        let Some(oldest) = self.dying.pop_front() else { return false };
+        match oldest.reap(patience_ms) {
+            Err(alive) if patience_ms < REAP_MS => {
+                self.dying.push_front(*alive);
+                return false;
+            }
+            // Not gone in ten seconds: its group and ids are not used again by this owner.
+            Err(alive) => std::mem::forget(alive),
+            Ok(ground) => self.take_ground(inner, ground),
+        }
+        true
+    }
+
+    /// A ground that nothing lives on.
+    pub(super) fn take_ground(&mut self, inner: &Inner, ground: Ground) {
+        let group = inner.give_back(ground);
+        if self.groups.len() < GROUPS_MAX {
+            self.groups.extend(group);
+        }
+    }
+
+    /// A group that is as good as new.
+    pub(super) fn clean_group(&mut self) -> Option<Group> {
+        self.groups.pop()
+    }
+
+    /// The pool is at its end: waits for all, or leaves that to the end of the keeper.
+    pub(super) fn end(&mut self, inner: &Arc<Inner>) {
+        if Arc::strong_count(inner) == 1 {
+            // The keeper goes next, and when it has, everything in its pid namespace has.
+            inner.bury_with_keeper(self.dying.drain(..));
+            return;
+        }
+        for dying in self.dying.drain(..) {
+            if let Ok(ground) = dying.reap(REAP_MS) {
+                drop(inner.give_back(ground));
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! What the callers of a pool and its tender share: the ready slots, the queue of those who wait
+//! for one, and what is left of used ones.
+
+use super::remains::{REAP_MS, Remains};
+use crate::making::Making;
+use crate::slot::Slot;
+use crate::{Error, ErrorKind, Result, Template};
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What callers and the tender share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// Slots end before the template's keeper and groups do.
+    pub(super) state: Mutex<State>,
+    /// Something in the state has changed.
+    pub(super) changed: Condvar,
+    pub(super) remains: Mutex<Remains>,
+    pub(super) template: Template,
+    pub(super) reserve: usize,
+    pub(super) max: usize,
+    pub(super) wait: Duration,
+    /// Told that a slot is ready, where somebody has asked for that.
+    pub(super) event: OnceLock<OwnedFd>,
+    /// Wakes the tender.
+    pub(super) wake: OwnedFd,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) ready: Vec<Slot>,
+    /// Being made, by the tender or by whoever needs one.
+    pub(super) making: usize,
+    /// Containers run in them.
+    pub(super) out: usize,
+    /// Used, for the tender to kill.
+    pub(super) used: Vec<Slot>,
+    /// Killed, and not gone yet.
+    pub(super) dying: usize,
+    /// Who waits, in the order of arrival.
+    pub(super) queue: VecDeque<u64>,
+    pub(super) tickets: u64,
+    pub(super) last_take: Instant,
+    /// Somebody waits until all is done.
+    pub(super) settling: usize,
+    /// Why the last slot could not be made: for whoever waits for it.
+    pub(super) error: Option<Error>,
+    /// The tender sleeps until it is woken.
+    pub(super) tender_sleeps: bool,
+    /// Someone was told that none is free, and waits for the event.
+    pub(super) event_wanted: bool,
+    pub(super) stop: bool,
+}
+
+impl State {
+    /// Slots that count against the most there may be.
+    pub(super) fn alive(&self) -> usize {
+        self.ready.len() + self.making + self.out + self.used.len()
+    }
+
+    pub(super) fn is_settled(&self, reserve: usize) -> bool {
+        self.ready.len() == reserve && self.making + self.used.len() + self.dying == 0
+    }
+}
+
+/// The one made last: its memory is the most likely to be in the CPU's caches.
+pub(super) fn take_ready(state: &mut State) -> Option<Slot> {
+    let slot = state.ready.pop()?;
+    state.out += 1;
+    Some(slot)
+}
+
+impl Shared {
+    /// Waits for the next slot behind those who came before, at most for the pool's time.
+    pub(super) fn queue_up(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        now: Instant,
+        tended: bool,
+    ) -> Result<Slot> {
+        if state.queue.is_empty() {
+            // What failed before nobody waited may work now.
+            state.error = None;
+        }
+        let ticket = state.tickets;
+        state.tickets += 1;
+        state.queue.push_back(ticket);
+        if let (Some(upper), true) = (&self.template.inner.upper, state.out > 0) {
+            self.leave_queue(&mut state, ticket);
+            return Err(upper.is_busy());
+        }
+        loop {
+            if state.queue.front() == Some(&ticket) {
+                if let Some(slot) = take_ready(&mut state) {
+                    self.leave_queue(&mut state, ticket);
+                    return Ok(slot);
+                }
+                if !tended && state.alive() < self.max {
+                    self.leave_queue(&mut state, ticket);
+                    return self.make_now(state);
+                }
+                if let Some(error) = state.error.take() {
+                    self.leave_queue(&mut state, ticket);
+                    return Err(error);
+                }
+            }
+            let left = (now + self.wait).saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let error = self.none_in_time(&state);
+                self.leave_queue(&mut state, ticket);
+                return Err(error);
+            }
+            self.wake_tender(&mut state);
+            state = self.wait_for_change(state, left);
+        }
+    }
+
+    fn none_in_time(&self, state: &State) -> Error {
+        let text = format!(
+            "no free slot within {:?}: {} are in use, and the pool has at most {}",
+            self.wait, state.out, self.max
+        );
+        Error::new(ErrorKind::Busy, text).remedy("end some containers, or allow more slots")
+    }
+
+    fn leave_queue(&self, state: &mut State, ticket: u64) {
+        state.queue.retain(|other| *other != ticket);
+        // Whoever is first now looks again.
+        self.changed.notify_all();
+    }
+
+    /// Makes a slot for the caller alone: a pool without a reserve.
+    fn make_now(&self, mut state: MutexGuard<'_, State>) -> Result<Slot> {
+        state.making += 1;
+        drop(state);
+        let made = self.ask().and_then(|making| self.finish(making));
+        let mut state = self.state();
+        state.making -= 1;
+        if made.is_ok() {
+            state.out += 1;
+        }
+        self.changed.notify_all();
+        made
+    }
+
+    pub(super) fn put_ready(&self, state: &mut State, slot: Slot) {
+        state.ready.push(slot);
+        if !state.queue.is_empty() || state.settling > 0 {
+            self.changed.notify_all();
+        }
+        if std::mem::take(&mut state.event_wanted) {
+            if let Some(event) = self.event.get() {
+                let _ = rustix::io::write(event, &1u64.to_ne_bytes());
+            }
+        }
+    }
+
+    /// Asks the keeper for a slot.
+    pub(super) fn ask(&self) -> Result<Making> {
+        let inner = &self.template.inner;
+        // On a writable root the last slot has to be gone before the next is made.
+        self.remains().bury(inner, if inner.upper.is_some() { REAP_MS } else { 0 });
+        if let Some(first) = inner.first_slot() {
+            return Ok(first);
+        }
+        let group = self.remains().clean_group();
+        let ground = inner.ground(group)?;
+        Making::ask(&inner.keeper, &inner.plan, ground).map_err(|unasked| {
+            let (error, ground) = *unasked;
+            self.remains().take_ground(inner, ground);
+            error
+        })
+    }
+
+    pub(super) fn finish(&self, making: Making) -> Result<Slot> {
+        let inner = &self.template.inner;
+        making.finish(&inner.keeper, &inner.plan).map_err(|unmade| {
+            let mut remains = self.remains();
+            if let Some(dying) = unmade.left {
+                remains.add(*dying);
+            }
+            if let Some(ground) = unmade.free {
+                remains.take_ground(inner, *ground);
+            }
+            unmade.error
+        })
+    }
+
+    /// Kills a used slot and buries who is gone: a pool without a tender.
+    pub(super) fn bury_now(&self, slot: Slot) {
+        let dying = slot.kill();
+        let mut remains = self.remains();
+        remains.add(dying);
+        let patience_ms = if remains.are_too_many() { REAP_MS } else { 0 };
+        remains.bury(&self.template.inner, patience_ms);
+        drop(remains);
+        self.state().out -= 1;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn bury_all(&self) {
+        let mut remains = self.remains();
+        while !remains.is_empty() {
+            remains.bury(&self.template.inner, REAP_MS);
+        }
+    }
+
+    pub(super) fn wake_tender(&self, state: &mut State) {
+        if std::mem::take(&mut state.tender_sleeps) {
+            let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        }
+    }
+
+    pub(super) fn wait_for_change<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        limit: Duration,
+    ) -> MutexGuard<'a, State> {
+        self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn remains(&self) -> MutexGuard<'_, Remains> {
+        self.remains.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Shared {
+    /// Everything is killed first and waited for then, so that groups can be removed.
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let remains = self.remains.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let left = state.used.drain(..).chain(state.ready.drain(..));
+        left.for_each(|slot| remains.add(slot.kill()));
+        remains.end(&self.template.inner);
+    }
+}

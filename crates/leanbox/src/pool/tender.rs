@@ -1,0 +1,267 @@
+//! The tender: a thread of the pool that keeps its reserve full and buries what was used, so that
+//! no start and no end waits for either. It adapts to the arrivals: while starts come close after
+//! each other and at least half of the reserve is left it lets them go first; below that it makes
+//! as many slots at a time as keep the CPUs busy.
+
+use super::remains::REAP_MS;
+use super::shared::{Shared, State};
+use crate::making::Making;
+use crate::{Error, Result};
+use leanbox_sys::process::set_signal_mask;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Every signal but the two that a C library keeps for itself (nptl(7)): the host's own threads
+/// handle its signals.
+const MASK: u64 = !(0b11 << 31);
+const STACK_BYTES: usize = 128 << 10;
+/// Starts that follow each other within this time go first.
+const QUIET: Duration = Duration::from_micros(300);
+/// They do so for at most this long.
+const LET_PASS_MAX: Duration = Duration::from_millis(5);
+/// Used slots that wait for quiet; a program may run on in each of them until it is killed.
+const USED_MAX: usize = 32;
+/// Slots in the making for each CPU, while they are needed soon: the keeper clones one, others set
+/// themselves up.
+const MAKING_PER_CPU: usize = 2;
+const MAKING_MAX: usize = 32;
+
+/// Slots beyond the reserve, of a burst that is over, go when no start has come for this long.
+const SPARE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// A running tender.
+#[derive(Debug)]
+pub(super) struct Tender {
+    thread: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
+    /// A forked process has a copy of this, but not the thread.
+    process: u32,
+}
+
+impl Tender {
+    pub(super) fn begin(shared: &Arc<Shared>) -> Result<Self> {
+        let wrap = |error: &std::io::Error| Error::io("clone(the pool's tender)", error);
+        let own = Arc::clone(shared);
+        let builder = std::thread::Builder::new().name("leanbox-pool".into());
+        // The new thread inherits the mask.
+        let mask = set_signal_mask(MASK).unwrap_or(0);
+        let began = builder.stack_size(STACK_BYTES).spawn(move || Work::new(&own).run());
+        let _ = set_signal_mask(mask);
+        let thread = Some(began.map_err(|error| wrap(&error))?);
+        Ok(Self { thread, shared: Arc::clone(shared), process: std::process::id() })
+    }
+}
+
+impl Drop for Tender {
+    fn drop(&mut self) {
+        if self.process != std::process::id() {
+            return;
+        }
+        let mut state = self.shared.state();
+        state.stop = true;
+        state.tender_sleeps = true;
+        self.shared.wake_tender(&mut state);
+        drop(state);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What there is to do next.
+enum Next {
+    Stop,
+    /// Let the starts that come now go first.
+    LetPass,
+    /// Ask for so many slots.
+    Make(usize),
+}
+
+/// The thread's own.
+struct Work<'a> {
+    shared: &'a Arc<Shared>,
+    making: VecDeque<Making>,
+    making_max: usize,
+    /// Since when starts go first.
+    letting_pass: Option<Instant>,
+}
+
+impl<'a> Work<'a> {
+    fn new(shared: &'a Arc<Shared>) -> Self {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let making_max = (MAKING_PER_CPU * cpus).min(MAKING_MAX);
+        Self { shared, making: VecDeque::new(), making_max, letting_pass: None }
+    }
+
+    fn run(mut self) {
+        loop {
+            match self.next() {
+                Next::Stop => break,
+                Next::LetPass => {
+                    std::thread::sleep(QUIET);
+                    continue;
+                }
+                Next::Make(count) => {
+                    self.letting_pass = None;
+                    self.ask(count);
+                }
+            }
+            self.let_spare_ones_go();
+            self.kill_used();
+            self.finish_those_ready();
+            self.bury_those_gone();
+            self.sleep();
+        }
+        for making in self.making.drain(..) {
+            if let Ok(slot) = self.shared.finish(making) {
+                self.shared.remains().add(slot.kill());
+            }
+        }
+    }
+
+    fn next(&mut self) -> Next {
+        let state = self.shared.state();
+        if state.stop {
+            return Next::Stop;
+        }
+        let plenty = state.ready.len() * 2 >= self.shared.reserve && state.queue.is_empty();
+        let can_wait = plenty && state.settling == 0 && state.used.len() < USED_MAX;
+        let has_work = !state.used.is_empty() || self.wanted(&state) > 0;
+        if can_wait && has_work && state.last_take.elapsed() < QUIET {
+            let since = *self.letting_pass.get_or_insert_with(Instant::now);
+            if since.elapsed() < LET_PASS_MAX {
+                return Next::LetPass;
+            }
+        }
+        let at_a_time = if plenty { 1 } else { self.making_max };
+        Next::Make(self.wanted(&state).min(at_a_time.saturating_sub(self.making.len())))
+    }
+
+    /// What the reserve and those who wait lack.
+    fn wanted(&self, state: &State) -> usize {
+        if state.error.is_some() {
+            return 0;
+        }
+        let target = self.shared.reserve + state.queue.len();
+        let room = self.shared.max.saturating_sub(state.alive());
+        // On a writable root the last slot has to be gone first.
+        let one_at_a_time = self.shared.template.inner.upper.is_some();
+        if one_at_a_time && state.dying + state.used.len() > 0 {
+            return 0;
+        }
+        target.saturating_sub(state.ready.len() + state.making).min(room)
+    }
+
+    fn ask(&mut self, count: usize) {
+        for _ in 0..count {
+            match self.shared.ask() {
+                Ok(making) => {
+                    self.making.push_back(making);
+                    self.shared.state().making += 1;
+                }
+                Err(error) => return self.fail(error),
+            }
+        }
+    }
+
+    /// For whoever waits for a slot; until then no other is made.
+    fn fail(&self, error: Error) {
+        self.shared.state().error = Some(error);
+        self.shared.changed.notify_all();
+    }
+
+    fn let_spare_ones_go(&self) {
+        let mut state = self.shared.state();
+        let spare = state.ready.len().saturating_sub(self.shared.reserve);
+        let over = state.settling > 0 || state.last_take.elapsed() >= Duration::from_secs(1);
+        if spare > 0 && over && state.queue.is_empty() {
+            // The oldest.
+            let gone: Vec<_> = state.ready.drain(..spare).collect();
+            state.used.extend(gone);
+        }
+    }
+
+    fn kill_used(&self) {
+        let used = std::mem::take(&mut self.shared.state().used);
+        if used.is_empty() {
+            return;
+        }
+        let mut remains = self.shared.remains();
+        used.into_iter().for_each(|slot| remains.add(slot.kill()));
+        let dying = remains.len();
+        drop(remains);
+        self.shared.state().dying = dying;
+    }
+
+    fn finish_those_ready(&mut self) {
+        while let Some(making) = self.making.pop_front() {
+            if !is_readable(making.event()) {
+                self.making.push_front(making);
+                return;
+            }
+            let made = self.shared.finish(making);
+            let mut state = self.shared.state();
+            state.making -= 1;
+            match made {
+                Ok(slot) => self.shared.put_ready(&mut state, slot),
+                Err(error) => {
+                    drop(state);
+                    self.fail(error);
+                }
+            }
+        }
+    }
+
+    fn bury_those_gone(&self) {
+        let inner = &self.shared.template.inner;
+        let mut remains = self.shared.remains();
+        let before = remains.len();
+        loop {
+            let patience_ms = if remains.are_too_many() { REAP_MS } else { 0 };
+            if !remains.bury(inner, patience_ms) {
+                break;
+            }
+        }
+        let dying = remains.len();
+        drop(remains);
+        let mut state = self.shared.state();
+        state.dying = dying;
+        if dying < before || state.is_settled(self.shared.reserve) {
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// Until there is something to do: a slot was made, one is gone, or somebody calls.
+    fn sleep(&self) {
+        let mut state = self.shared.state();
+        let spare = state.settling > 0 && state.ready.len() > self.shared.reserve;
+        let work = !state.used.is_empty() || state.stop || spare;
+        let room = self.making.len() < self.making_max;
+        let plenty = state.ready.len() * 2 >= self.shared.reserve && state.queue.is_empty();
+        if work || (self.wanted(&state) > 0 && room && (!plenty || self.making.is_empty())) {
+            return;
+        }
+        state.tender_sleeps = true;
+        let too_many_ready = state.ready.len() > self.shared.reserve;
+        drop(state);
+        let remains = self.shared.remains();
+        let oldest = remains.oldest().and_then(|fd| fd.try_clone_to_owned().ok());
+        drop(remains);
+        let mut fds = vec![PollFd::new(&self.shared.wake, PollFlags::IN)];
+        let making = self.making.front().map(Making::event);
+        fds.extend(making.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        fds.extend(oldest.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let _ = poll(&mut fds, too_many_ready.then_some(&SPARE));
+        self.shared.state().tender_sleeps = false;
+        let _ = rustix::io::read(&self.shared.wake, &mut [0u8; 8]);
+    }
+}
+
+fn is_readable(fd: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+}
