@@ -7,16 +7,19 @@
 
 mod classic;
 mod cold;
+mod cpu;
 mod leaks;
+mod machine;
 mod report;
 mod start;
 mod statistics;
 mod workload;
 
 pub use cold::{Cold, ColdRow, compare};
-pub use report::Report;
+pub use machine::{Machine, Noise, Watch};
+pub use report::{Distribution, Report};
 pub use start::run;
-pub use statistics::Summary;
+pub use statistics::{Summary, distribution, is_median_sure};
 
 use std::time::Duration;
 

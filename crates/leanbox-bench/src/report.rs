@@ -1,12 +1,17 @@
 //! What a benchmark found, for people and as JSON.
 
-use crate::Summary;
+use crate::machine::Machine;
+use crate::statistics::Summary;
 use serde::Serialize;
 use std::fmt;
 
 /// One benchmark's result.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
+    /// `start`.
+    pub benchmark: &'static str,
+    /// Where, with what, and how quiet it was.
+    pub machine: Machine,
     /// `noop`, `exec` or `fork`.
     pub mode: String,
     /// `once`, `reuse`, or `shared` for the fork mode.
@@ -50,12 +55,26 @@ pub struct Report {
     /// The fork mode called by a process of the size of `classic`'s, not by this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fork_of_small: Option<Summary>,
+    /// Start to outcome from a full reserve, beside the mode's floor and `classic`.
+    pub distribution: Distribution,
+}
+
+/// `[quantile, microseconds]`, each from the least to the most.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Distribution {
+    /// Start to outcome from a full reserve.
+    pub leanbox: Vec<[f64; 2]>,
+    /// The mode's floor.
+    pub floor: Vec<[f64; 2]>,
+    /// The original's critical path.
+    pub classic: Vec<[f64; 2]>,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pinned =
             self.pinned_cpu.map_or("not pinned".into(), |cpu| format!("pinned to CPU {cpu}"));
+        writeln!(out, "{}", self.machine)?;
         writeln!(out, "mode {}, policy {}, {pinned}", self.mode, self.policy)?;
         let (p50, p99, max) = (self.p50_us, self.p99_us, self.max_us);
         row(out, "start to outcome, from a full reserve", p50, p99, max)?;

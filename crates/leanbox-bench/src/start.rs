@@ -3,8 +3,10 @@
 //! `classic`.
 
 use crate::leaks::{Census, processes_since_boot};
+use crate::machine::Watch;
+use crate::report::Distribution;
 use crate::workload::{Folder, Workload};
-use crate::{Mode, Options, Report, Summary, classic};
+use crate::{Mode, Options, Report, Summary, classic, distribution};
 use leanbox::floor::{Floor, FloorKind};
 use leanbox::{Policy, Result};
 use std::time::{Duration, Instant};
@@ -30,10 +32,11 @@ pub fn run(options: &Options, mut line: impl FnMut(&str)) -> Result<Report> {
         pin(cpu)?;
     }
     // The launcher's memory stays open for all templates of a process: opened before counting.
-    drop(Floor::start()?);
+    let watch = Watch::begin()?;
     let before = Census::take();
     let root = Folder::make()?;
     let mut report = Report {
+        benchmark: "start",
         mode: options.mode.name().into(),
         policy: policy_name(options).into(),
         pinned_cpu: options.pin,
@@ -44,6 +47,7 @@ pub fn run(options: &Options, mut line: impl FnMut(&str)) -> Result<Report> {
     in_turns(&mut workload, &root, &mut report)?;
     drop((workload, root));
     report.leaked = Census::take().more_than(before);
+    report.machine = watch.end()?;
     Ok(report)
 }
 
@@ -133,6 +137,16 @@ fn in_turns(workload: &mut Workload, root: &Folder, report: &mut Report) -> Resu
         small.extend(workload.once_by(&floor, STARTS_PER_TURN)?);
         samples[4].extend(floor.measure(FloorKind::Classic, count / 2, &classic_texts)?);
     }
+    let floor = match report.mode.as_str() {
+        "exec" => &samples[1],
+        "fork" => &samples[2],
+        _ => &samples[0],
+    };
+    report.distribution = Distribution {
+        leanbox: distribution(&samples[3]),
+        floor: distribution(floor),
+        classic: distribution(&samples[4]),
+    };
     let [vfork, vfork_exec, fork, starts, classic] = samples.map(|samples| Summary::of(&samples));
     (report.vfork, report.vfork_exec, report.fork) = (vfork, vfork_exec, fork);
     report.classic = classic;
