@@ -19,6 +19,8 @@ static STACK: Stack = Stack(core::cell::UnsafeCell::new([0; STACK_SIZE]));
 
 /// The role's entry.
 pub(crate) fn main() -> ! {
+    // Ctrl-C is for the driver: what is begun here has to be taken apart here.
+    let _ = process::setsid();
     let size = FLOOR_SAMPLES_MAX * size_of::<u64>();
     let Ok(samples) = fd::map_shared(PLAN_FD, size, true) else { process::exit(1) };
     // SAFETY: the driver made the memfd that large, and reads only after our answer.
