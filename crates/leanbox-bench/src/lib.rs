@@ -6,57 +6,30 @@
 #![forbid(unsafe_code)]
 
 mod classic;
+mod closed_loop;
 mod cold;
 mod cpu;
+mod driver;
+mod drivers;
 mod leaks;
 mod machine;
+mod open_loop;
+mod options;
 mod report;
+mod second;
 mod start;
+mod start_line;
 mod statistics;
+mod subject;
+mod turns;
 mod workload;
 
+pub use closed_loop::closed_loop;
 pub use cold::{Cold, ColdRow, compare};
+pub use driver::drive;
 pub use machine::{Machine, Noise, Watch};
-pub use report::{Distribution, Report};
-pub use start::run;
+pub use options::{InRoot, Mode, Options};
+pub use report::{Dirty, Distribution, OpenLoop, Report};
+pub use second::{Second, Totals};
+pub use start::{run, sustained};
 pub use statistics::{Summary, distribution, is_median_sure};
-
-use std::time::Duration;
-
-/// What a container does before it ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Exits at once without executing anything: the original's critical path.
-    Noop,
-    /// Executes the do-nothing program.
-    Exec,
-    /// The call that returns twice; no security boundary.
-    Fork,
-}
-
-impl Mode {
-    /// Its name on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Noop => "noop",
-            Self::Exec => "exec",
-            Self::Fork => "fork",
-        }
-    }
-}
-
-/// What to measure.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// How long the sustained loop runs.
-    pub duration: Duration,
-    /// What a container does.
-    pub mode: Mode,
-    /// Whether slots serve once or again.
-    pub policy: leanbox::Policy,
-    /// Bind driver, keeper and slots to one CPU.
-    pub pin: Option<u32>,
-    /// Stands before each line, as `@name`.
-    pub name: Option<String>,
-}
