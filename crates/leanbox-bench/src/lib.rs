@@ -21,6 +21,7 @@ mod start;
 mod start_line;
 mod statistics;
 mod subject;
+mod sweep;
 mod turns;
 mod workload;
 
@@ -33,3 +34,4 @@ pub use report::{Dirty, Distribution, OpenLoop, Report};
 pub use second::{Second, Totals};
 pub use start::{run, sustained};
 pub use statistics::{Summary, distribution, is_median_sure};
+pub use sweep::{Peak, Peaks, Sweep, SweepRow, Throughput, sweep};

@@ -3,6 +3,7 @@
 mod cold;
 mod driver;
 mod start;
+mod sweep;
 
 use crate::images;
 use clap::{Subcommand, ValueEnum};
@@ -27,6 +28,8 @@ pub(crate) struct Args {
 enum What {
     /// Start containers one after the other and print how many and how fast, once a second
     Start(Box<start::Args>),
+    /// Throughput over the number of driver processes, beside classic and the floors
+    Sweep(sweep::Args),
     /// Time `leanbox run` as a whole process, in turns with crun and bwrap where installed
     Cold(cold::Args),
     #[command(hide = true)]
@@ -54,6 +57,7 @@ impl PolicyName {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.what {
         What::Start(args) => start::run(args),
+        What::Sweep(args) => sweep::run(args),
         What::Cold(args) => cold::run(args),
         What::Driver => Ok(driver::run()),
     }
