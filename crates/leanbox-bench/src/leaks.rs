@@ -50,7 +50,7 @@ pub(crate) fn left_by(pids: &[u32]) -> usize {
 }
 
 /// Groups whose name begins so, in every hierarchy.
-fn groups(mountinfo: &str, prefix: &str) -> usize {
+pub(crate) fn groups(mountinfo: &str, prefix: &str) -> usize {
     let cgroups = mountinfo.lines().filter(|line| line.contains(" - cgroup"));
     let mounts = cgroups.filter_map(|line| line.split(' ').nth(4));
     mounts.map(|mount| named(Path::new(mount), prefix, 4)).sum()

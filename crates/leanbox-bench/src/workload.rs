@@ -3,7 +3,7 @@
 
 use crate::{Mode, Options};
 use leanbox::floor::{DIRTY, Floor, NOTHING, SLEEP};
-use leanbox::{Command, End, Error, ErrorKind, Policy, Pool, Result};
+use leanbox::{Command, Container, End, Error, ErrorKind, Policy, Pool, Result};
 use leanbox::{Rootfs, Stdio, Template};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -77,6 +77,26 @@ impl Workload {
             Some(pool) if self.options.mode != Mode::Fork => pool.settle(),
             _ => Ok(()),
         }
+    }
+
+    /// Another pool of the same template, with that many slots ready.
+    pub(crate) fn with_reserve(&self, ready: usize) -> Result<Self> {
+        let again = |pool: &Pool| Pool::new(pool.template(), ready);
+        let pool = self.pool.as_ref().map(again).transpose()?;
+        Ok(Self { options: self.options.clone(), pool, folder: self.folder.clone() })
+    }
+
+    /// That many containers that only sleep.
+    pub(crate) fn live(&self, count: usize) -> Result<Vec<Container>> {
+        let Some(pool) = &self.pool else { return Ok(Vec::new()) };
+        let mut command = Command::new("/sleep");
+        command.stdin(Stdio::Null).stdout(Stdio::Null).stderr(Stdio::Null);
+        (0..count).map(|_| command.spawn(pool)).collect()
+    }
+
+    /// The process that makes its slots.
+    pub(crate) fn keeper_pid(&self) -> Option<i32> {
+        self.pool.as_ref().map(|pool| pool.template().keeper_pid())
     }
 }
 

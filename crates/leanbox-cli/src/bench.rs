@@ -2,6 +2,7 @@
 
 mod cold;
 mod driver;
+mod growth;
 mod start;
 mod sweep;
 
@@ -30,6 +31,8 @@ enum What {
     Start(Box<start::Args>),
     /// Throughput over the number of driver processes, beside classic and the floors
     Sweep(sweep::Args),
+    /// Start latency and memory with very many containers, and over very many starts
+    Growth(growth::Args),
     /// Time `leanbox run` as a whole process, in turns with crun and bwrap where installed
     Cold(cold::Args),
     #[command(hide = true)]
@@ -58,6 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.what {
         What::Start(args) => start::run(args),
         What::Sweep(args) => sweep::run(args),
+        What::Growth(args) => growth::run(args),
         What::Cold(args) => cold::run(args),
         What::Driver => Ok(driver::run()),
     }
