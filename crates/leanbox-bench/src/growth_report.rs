@@ -33,11 +33,11 @@ pub struct Growth {
     pub total_seconds: f64,
     /// The rate of the last tenth over that of the first.
     pub last_to_first: f64,
-    /// What was held before them.
+    /// What was held before them, the pool's reserve and recycled groups included.
     pub before: Held,
-    /// What was held after them.
+    /// The same after them.
     pub after: Held,
-    /// Objects more after than before.
+    /// Objects left behind when the pool was gone.
     pub leaked: usize,
 }
 
@@ -146,6 +146,7 @@ impl Growth {
             ("descriptors", before.descriptors, after.descriptors),
             ("mounts", before.mounts, after.mounts),
             ("groups", before.groups, after.groups),
+            ("records", before.records, after.records),
             ("processes", before.processes, after.processes),
             ("namespaces", before.namespaces, after.namespaces),
         ];

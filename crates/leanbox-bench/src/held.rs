@@ -15,6 +15,8 @@ pub struct Held {
     pub mounts: usize,
     /// Groups of ours, in every hierarchy.
     pub groups: usize,
+    /// Records of ours in the state folder.
+    pub records: usize,
     /// This process's descendants.
     pub processes: usize,
     /// Namespaces that they are in.
@@ -28,6 +30,7 @@ pub struct Held {
 impl Held {
     pub(crate) fn take(keeper: Option<i32>) -> Self {
         let own = std::process::id();
+        let prefix = format!("leanbox-{own}-");
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let descendants = descendants(own);
         let namespaces: BTreeSet<PathBuf> =
@@ -35,7 +38,8 @@ impl Held {
         Self {
             descriptors: fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
             mounts: mountinfo.lines().count(),
-            groups: leaks::groups(&mountinfo, &format!("leanbox-{own}-")),
+            groups: leaks::groups(&mountinfo, &prefix),
+            records: leaks::named(&leanbox::state_folder(), &prefix, 1),
             processes: descendants.len(),
             namespaces: namespaces.len(),
             host_rss_kib: rss_kib("self"),
@@ -49,6 +53,7 @@ impl Held {
             (self.descriptors, before.descriptors),
             (self.mounts, before.mounts),
             (self.groups, before.groups),
+            (self.records, before.records),
             (self.processes, before.processes),
             (self.namespaces, before.namespaces),
         ];

@@ -63,7 +63,7 @@ fn children() -> usize {
 }
 
 /// Folders and files whose name begins so, at most `depth` levels down.
-fn named(folder: &Path, prefix: &str, depth: usize) -> usize {
+pub(crate) fn named(folder: &Path, prefix: &str, depth: usize) -> usize {
     if depth == 0 {
         return 0;
     }
