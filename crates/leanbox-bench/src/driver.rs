@@ -2,11 +2,11 @@
 //! and tells every second what it did. Its job and the start line come through standard input,
 //! one line each; when that closes, whoever wanted it is gone or has had enough, and it ends.
 
+use crate::folder::Folder;
 use crate::leaks::Census;
 use crate::second::Second;
 use crate::start_line;
 use crate::subject::{Subject, pin};
-use crate::workload::Folder;
 use crate::{Options, machine};
 use leanbox::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};

@@ -1,12 +1,13 @@
 //! `bench growth`: what a start takes and what a container costs with very many of them, idle or
 //! live, and whether anything grows over very many starts.
 
+use crate::folder::Folder;
 use crate::held::Held;
 use crate::machine::Watch;
 use crate::memory::{Memory, each};
 use crate::options::within;
 use crate::statistics::number;
-use crate::workload::{Folder, Workload};
+use crate::workload::Workload;
 use crate::{Growth, GrowthRow, Mode, Options, Summary, Tenth, is_median_sure};
 use leanbox::{Error, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

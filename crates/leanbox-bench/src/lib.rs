@@ -11,6 +11,7 @@ mod cold;
 mod cpu;
 mod driver;
 mod drivers;
+mod folder;
 mod growth;
 mod growth_report;
 mod held;

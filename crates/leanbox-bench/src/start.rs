@@ -5,15 +5,16 @@
 use crate::cpu::CpuTimes;
 use crate::driver::Job;
 use crate::drivers::{Drivers, Run};
+use crate::folder::Folder;
 use crate::leaks::{Census, processes_since_boot};
 use crate::machine::Watch;
 use crate::open_loop::Plan;
 use crate::report::{Dirty, Distribution, OpenLoop};
 use crate::second::{Second, Totals};
 use crate::statistics::number;
-use crate::subject::{Prepared, Subject, pin};
+use crate::subject::{Subject, pin};
 use crate::turns::Turns;
-use crate::workload::{Folder, Workload};
+use crate::workload::Workload;
 use crate::{Mode, Options, Report, Summary, closed_loop, distribution};
 use leanbox::floor::FloorKind;
 use leanbox::{Policy, Result};
@@ -31,22 +32,21 @@ pub fn run(options: &Options, mut line: impl FnMut(&str)) -> Result<Report> {
     pin(options.pin)?;
     let watch = Watch::begin()?;
     let before = Census::take();
-    let root = Folder::make()?;
     let mut report = Report::of(options);
     let counted = processes_since_boot();
-    let (run, workload) = loop_of(options, &root, &mut line)?;
+    let (run, own) = loop_of(options, &mut line)?;
     report.kernel_processes = processes_since_boot() - counted;
     report.take_loop(&run, options);
     line(&total_line(options, &run.totals.all));
     if options.is_stopped() {
-        drop(workload);
+        drop(own);
     } else {
-        let workload = workload.map_or_else(|| Workload::prepare(options, &root), Ok)?;
-        report.take_turns(&Turns::measure(options, &workload, &root)?, options);
+        let own = own.map_or_else(|| Own::prepare(options), Ok)?;
+        report.take_turns(&Turns::measure(options, &own.workload, &own.root)?, options);
+        let Own { workload, root } = own;
         drop(workload);
         report.dirty = dirty(options, &root, report.vfork_exec.p50_us)?;
     }
-    drop(root);
     report.leaked = run.leaked + Census::take().more_than(before);
     report.machine = watch.end()?;
     report.interrupted = options.is_stopped();
@@ -60,16 +60,24 @@ pub fn run(options: &Options, mut line: impl FnMut(&str)) -> Result<Report> {
 pub fn sustained(options: &Options) -> Result<Totals> {
     options.validate()?;
     pin(options.pin)?;
-    let root = Folder::make()?;
-    loop_of(options, &root, &mut |_| {}).map(|(run, _)| run.totals)
+    loop_of(options, &mut |_| {}).map(|(run, _)| run.totals)
+}
+
+/// A workload of this process's own. It goes before its root does.
+struct Own {
+    workload: Workload,
+    root: Folder,
+}
+
+impl Own {
+    fn prepare(options: &Options) -> Result<Self> {
+        let root = Folder::make()?;
+        Ok(Self { workload: Workload::prepare(options, &root)?, root })
+    }
 }
 
 /// The loop by this process, whose workload can then serve again, or by several.
-fn loop_of(
-    options: &Options,
-    root: &Folder,
-    line: &mut impl FnMut(&str),
-) -> Result<(Run, Option<Workload>)> {
+fn loop_of(options: &Options, line: &mut impl FnMut(&str)) -> Result<(Run, Option<Own>)> {
     let mut tell = |second: &Second| {
         if second.is_whole {
             line(&original_line(options, second));
@@ -85,17 +93,14 @@ fn loop_of(
         let drivers = Drivers::prepare(&job, options.processes)?;
         return Ok((drivers.run(options, tell)?, None));
     }
-    let prepared = Prepared::Leanbox(Workload::prepare(options, root)?);
+    let own = Own::prepare(options)?;
     let (mut run, before) = (Run::default(), CpuTimes::now());
-    prepared.run(options, 1, |second| {
+    own.workload.run(options, 1, |second| {
         tell(&second);
         run.totals.add(second);
     })?;
     run.cpus_used = CpuTimes::now().used_since(before).0;
-    match prepared {
-        Prepared::Leanbox(workload) => Ok((run, Some(workload))),
-        Prepared::Floor(_) => Ok((run, None)),
-    }
+    Ok((run, Some(own)))
 }
 
 fn prefix(options: &Options) -> String {

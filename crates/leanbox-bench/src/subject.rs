@@ -1,9 +1,10 @@
 //! What a driver starts again and again: containers of leanbox, or one of the floors' process.
 
 use crate::closed_loop::{by_threads, closed_loop};
+use crate::folder::Folder;
 use crate::open_loop::{Plan, open_loop};
 use crate::second::Second;
-use crate::workload::{Folder, Workload};
+use crate::workload::Workload;
 use crate::{Options, classic};
 use leanbox::floor::{Floor, FloorKind};
 use leanbox::{Error, Result};
@@ -62,31 +63,38 @@ impl Subject {
 impl Prepared {
     /// Starts as `options` say; `tell` gets every second. `seed` is for arrivals.
     pub(crate) fn run(&self, options: &Options, seed: u64, tell: impl FnMut(Second)) -> Result<()> {
+        match self {
+            Self::Leanbox(workload) => workload.run(options, seed, tell),
+            Self::Floor(floors) => {
+                closed_loop(options.duration, &options.stop, floors.starter(), tell)
+            }
+        }
+    }
+}
+
+impl Workload {
+    /// Starts containers, by as many threads and at the rate that `options` say.
+    pub(crate) fn run(&self, options: &Options, seed: u64, tell: impl FnMut(Second)) -> Result<()> {
         let (duration, stop, threads) = (options.duration, &*options.stop, options.threads);
-        match (self, options.rate) {
-            (Self::Floor(floors), _) => closed_loop(duration, stop, floors.starter(), tell),
-            (Self::Leanbox(workload), Some(rate)) => {
-                let waiters = if threads > 1 { threads } else { Plan::waiters(rate) };
-                let plan = Plan { rate, duration, seed, waiters };
-                let starter = || {
-                    let mut starter = workload.starter();
-                    move || starter.once()
-                };
-                open_loop(&plan, stop, starter, tell)
+        if let Some(rate) = options.rate {
+            let waiters = if threads > 1 { threads } else { Plan::waiters(rate) };
+            let plan = Plan { rate, duration, seed, waiters };
+            let starter = || {
+                let mut starter = self.starter();
+                move || starter.once()
+            };
+            return open_loop(&plan, stop, starter, tell);
+        }
+        let starter = || {
+            let mut starter = self.starter();
+            move |_, samples: &mut Vec<Duration>| {
+                samples.push(starter.once()?);
+                Ok(())
             }
-            (Self::Leanbox(workload), None) => {
-                let starter = || {
-                    let mut starter = workload.starter();
-                    move |_, samples: &mut Vec<Duration>| {
-                        samples.push(starter.once()?);
-                        Ok(())
-                    }
-                };
-                match threads {
-                    1 => closed_loop(duration, stop, starter(), tell),
-                    _ => by_threads(threads, duration, stop, starter, tell),
-                }
-            }
+        };
+        match threads {
+            1 => closed_loop(duration, stop, starter(), tell),
+            _ => by_threads(threads, duration, stop, starter, tell),
         }
     }
 }
@@ -97,7 +105,7 @@ impl Floors {
         let groups = is_classic.then(classic::Groups::create).transpose()?;
         let texts = match (&groups, kind) {
             (Some(groups), _) => {
-                std::iter::once(root.0.display().to_string()).chain(groups.procs()).collect()
+                std::iter::once(root.path.display().to_string()).chain(groups.procs()).collect()
             }
             (None, FloorKind::VforkExec) => vec![root.program().display().to_string()],
             (None, _) => Vec::new(),

@@ -2,8 +2,9 @@
 //! machine does meanwhile meets all of them; a block of the mode's floor before and after. It
 //! goes on until every median is known well enough.
 
+use crate::folder::Folder;
 use crate::subject::Floors;
-use crate::workload::{Folder, Workload};
+use crate::workload::Workload;
 use crate::{Options, is_median_sure};
 use leanbox::Result;
 use leanbox::floor::FloorKind;

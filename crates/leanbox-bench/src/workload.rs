@@ -1,16 +1,14 @@
 //! One start of each mode, from the call until its outcome is known. Everything that a benchmark
 //! asks of the library's pools and containers is here.
 
+use crate::folder::Folder;
 use crate::{Mode, Options};
-use leanbox::floor::{DIRTY, Floor, NOTHING, SLEEP};
+use leanbox::floor::Floor;
 use leanbox::{Command, Container, End, Error, ErrorKind, Policy, Pool, Result};
 use leanbox::{Rootfs, Stdio, Template};
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Slots kept ready with `once`: enough that a start finds one while the keeper makes the next.
@@ -37,7 +35,7 @@ pub(crate) struct Starter<'a> {
 impl Workload {
     /// Prepares it, and starts one container to see that it can be done.
     pub(crate) fn prepare(options: &Options, root: &Folder) -> Result<Self> {
-        let folder = root.0.clone();
+        let folder = root.path.clone();
         let pool = match options.mode {
             Mode::Cold => None,
             _ => Some(pool(options, &folder)?),
@@ -172,37 +170,5 @@ fn ended(end: End, taken: Duration) -> Result<Duration> {
         End::Signaled(signal) => {
             Err(Error::invalid(format!("a benchmark container was ended by signal {signal}")))
         }
-    }
-}
-
-/// A root file system with only the benchmark's tiny programs, removed with this value.
-#[derive(Debug)]
-pub(crate) struct Folder(pub(crate) PathBuf);
-
-impl Folder {
-    pub(crate) fn make() -> Result<Self> {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("leanbox-bench-{}-{count}", process::id());
-        let folder = Self(std::env::temp_dir().join(name));
-        let wrap = |error: std::io::Error| Error::io(folder.0.display(), &error);
-        fs::create_dir_all(&folder.0).map_err(wrap)?;
-        for (name, bytes) in [("nothing", NOTHING), ("dirty", DIRTY), ("sleep", SLEEP)] {
-            let path = folder.0.join(name);
-            fs::write(&path, bytes).map_err(wrap)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(wrap)?;
-        }
-        Ok(folder)
-    }
-
-    /// The do-nothing program's path on the host.
-    pub(crate) fn program(&self) -> PathBuf {
-        self.0.join("nothing")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -275,11 +275,16 @@ fn drivers_end_with_a_parent_that_is_killed() {
     running.await_text("start ");
     let drivers = children_of(running.child.id());
     assert!(drivers.len() >= 2, "{drivers:?}");
+    let parent = running.child.id();
     running.signal("KILL");
     within_seconds(5, "the drivers have ended", || {
         drivers.iter().all(|pid| !fs::exists(format!("/proc/{pid}")).unwrap())
     });
     assert_eq!(drivers.iter().copied().map(records_of).sum::<usize>(), 0);
+    for pid in drivers.into_iter().chain([parent]) {
+        let folder = format!("leanbox-bench-{pid}-");
+        assert!(!common::has_entry(&std::env::temp_dir(), &folder), "{folder} is left");
+    }
 }
 
 #[test]
