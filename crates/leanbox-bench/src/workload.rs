@@ -86,10 +86,16 @@ impl Workload {
 
     /// That many containers that only sleep.
     pub(crate) fn live(&self, count: usize) -> Result<Vec<Container>> {
-        let Some(pool) = &self.pool else { return Ok(Vec::new()) };
+        (0..count).map(|_| self.sleeping(1)).collect()
+    }
+
+    /// A container of that many processes that only sleep.
+    pub(crate) fn sleeping(&self, processes: usize) -> Result<Container> {
+        let no_pool = || Error::invalid("whole processes have no container to keep");
         let mut command = Command::new("/sleep");
+        command.arg(processes.to_string());
         command.stdin(Stdio::Null).stdout(Stdio::Null).stderr(Stdio::Null);
-        (0..count).map(|_| command.spawn(pool)).collect()
+        command.spawn(self.pool.as_ref().ok_or_else(no_pool)?)
     }
 
     /// The process that makes its slots.

@@ -44,7 +44,8 @@ pub static NOTHING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/nothing"))
 /// The same, but it writes a byte to `/tmp/dirty` first: what a reset has to clean.
 pub static DIRTY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dirty"));
 
-/// The same, but it sleeps until it is killed: the benchmark's live containers.
+/// The same, but it sleeps until it is killed, as many processes as its argument says: the
+/// benchmark's live containers.
 pub static SLEEP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sleep"));
 
 #[cfg(test)]
