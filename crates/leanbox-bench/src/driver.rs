@@ -59,9 +59,9 @@ fn run(job: Job, start: &mpsc::Receiver<u64>) -> Result<usize> {
     let prepared = subject.prepare(&options, &root)?;
     say(&Word::Ready)?;
     if let Ok(at) = start.recv() {
-        start_line::sleep_until(at);
+        let begin = start_line::sleep_until(at);
         let mut said = Ok(());
-        prepared.run(&options, seed, |second| {
+        prepared.run(&options, begin, seed, |second| {
             said = std::mem::replace(&mut said, Ok(())).and_then(|()| say(&Word::Second(second)));
             if said.is_err() {
                 options.stop.store(true, Ordering::Relaxed);

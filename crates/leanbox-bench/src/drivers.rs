@@ -89,8 +89,8 @@ impl Drivers {
             let told = input.as_mut().map_or(Ok(()), |input| writeln!(input, "{at}"));
             told.map_err(|error| Error::io(format!("driver {driver}"), &error))?;
         }
-        start_line::sleep_until(at);
-        let (before, due) = (CpuTimes::now(), Instant::now() + options.duration);
+        let due = start_line::sleep_until(at) + options.duration;
+        let before = CpuTimes::now();
         let (mut run, mut merger) = (Run::default(), Merger::new(self.children.len()));
         let (mut left, mut after) = (self.children.len(), None);
         while left > 0 {

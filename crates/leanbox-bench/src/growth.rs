@@ -54,9 +54,8 @@ pub fn growth(wanted: &GrowthOptions, mut line: impl FnMut(&str)) -> Result<Grow
     for count in &wanted.containers {
         within("--containers", *count, CONTAINERS_MAX)?;
     }
-    crate::subject::pin(options.pin)?;
     raise_descriptors()?;
-    let watch = Watch::begin()?;
+    let watch = Watch::begin_on(options.pin)?;
     let mut found = Growth::of(options);
     let root = Folder::make()?;
     match measure(wanted, options, &root, &mut found, &mut line) {

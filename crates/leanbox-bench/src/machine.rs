@@ -5,6 +5,7 @@
 
 use crate::Summary;
 use crate::cpu::CpuTimes;
+use crate::subject::pin;
 use leanbox::Result;
 use leanbox::floor::{Floor, FloorKind};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -29,7 +30,7 @@ pub struct Machine {
     pub kernel: String,
     /// The processors' name.
     pub cpu: String,
-    /// CPUs that the benchmark might use.
+    /// CPUs that the benchmark might use unless it was bound to one.
     pub cpus: u64,
     /// CPUs that are online.
     pub cpus_online: u64,
@@ -86,7 +87,16 @@ impl Watch {
     /// # Errors
     /// The floor process cannot be started.
     pub fn begin() -> Result<Self> {
+        Self::begin_on(None)
+    }
+
+    /// The same, and binds this thread, and what it starts, to one CPU.
+    ///
+    /// # Errors
+    /// This process may not run on that CPU, or the floor process cannot be started.
+    pub fn begin_on(cpu: Option<u32>) -> Result<Self> {
         let mut machine = Machine::here();
+        pin(cpu)?;
         let noise = &mut machine.noise;
         (noise.others_percent_before, noise.vfork_before_us) = listen()?;
         noise.load_before = load();

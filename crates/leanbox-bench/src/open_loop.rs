@@ -91,12 +91,13 @@ struct Shared<'a> {
     arrivals: Mutex<Arrivals>,
 }
 
-/// Starts a container at each arrival. Each waiter has a `start` of its own, which returns the
+/// Starts a container at each arrival, counted from `begin`. Each waiter has a `start` of its own, which returns the
 /// time from its call to the outcome.
 ///
 /// # Errors
 /// The first of any waiter; the others end then.
 pub(crate) fn open_loop<S: FnMut() -> Result<Duration>>(
+    begin: Instant,
     plan: &Plan,
     stop: &AtomicBool,
     starter: impl Fn() -> S + Sync,
@@ -104,7 +105,7 @@ pub(crate) fn open_loop<S: FnMut() -> Result<Duration>>(
 ) -> Result<()> {
     let (sender, served) = mpsc::channel();
     let shared = Shared {
-        begin: Instant::now(),
+        begin,
         give_up: plan.duration + PATIENCE,
         stop,
         failed: AtomicBool::new(false),
@@ -112,7 +113,7 @@ pub(crate) fn open_loop<S: FnMut() -> Result<Duration>>(
     };
     std::thread::scope(|scope| {
         let (starter, shared) = (&starter, &shared);
-        let begin = |_| {
+        let spawn = |_| {
             let sender = sender.clone();
             scope.spawn(move || {
                 let result = wait_and_start(shared, starter(), &sender);
@@ -122,7 +123,7 @@ pub(crate) fn open_loop<S: FnMut() -> Result<Duration>>(
                 result
             })
         };
-        let waiters: Vec<_> = (0..plan.waiters).map(begin).collect();
+        let waiters: Vec<_> = (0..plan.waiters).map(spawn).collect();
         drop(sender);
         collect(&served, shared.begin, tell);
         waiters.into_iter().try_for_each(|waiter| waiter.join().unwrap_or(Ok(())))
@@ -247,7 +248,10 @@ mod tests {
             }
         };
         let stop = AtomicBool::new(false);
-        open_loop(&plan(1000.0, 300, 1), &stop, stalls, |second| totals.add(second)).unwrap();
+        open_loop(Instant::now(), &plan(1000.0, 300, 1), &stop, stalls, |second| {
+            totals.add(second)
+        })
+        .unwrap();
         let all = totals.all;
         // some 200 arrivals came meanwhile and waited for up to 200 ms, though each took 10 µs
         let waited = all.samples.iter().filter(|latency| **latency > Duration::from_millis(20));
@@ -266,7 +270,8 @@ mod tests {
             }
         };
         let stop = AtomicBool::new(false);
-        open_loop(&plan(100.0, 300, 32), &stop, long, |second| totals.add(second)).unwrap();
+        open_loop(Instant::now(), &plan(100.0, 300, 32), &stop, long, |second| totals.add(second))
+            .unwrap();
         let sum: Duration = totals.all.samples.iter().sum();
         let mean = sum / u32::try_from(totals.all.samples.len()).unwrap();
         assert!(mean < Duration::from_millis(60), "{mean:?}");
@@ -283,7 +288,7 @@ mod tests {
         };
         let stop = AtomicBool::new(false);
         let plan = plan(100.0, 100, 1);
-        open_loop(&plan, &stop, slow, |second| totals.add(second)).unwrap();
+        open_loop(Instant::now(), &plan, &stop, slow, |second| totals.add(second)).unwrap();
         let all = totals.all;
         assert_eq!(all.samples.len(), Arrivals::new(&plan).count());
         assert!(all.unserved > 0 && all.starts + all.unserved == all.samples.len() as u64);

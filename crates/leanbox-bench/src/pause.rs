@@ -76,8 +76,7 @@ pub fn pause(
     for count in processes {
         within("--processes", *count, PROCESSES_MAX)?;
     }
-    crate::subject::pin(options.pin)?;
-    let watch = Watch::begin()?;
+    let watch = Watch::begin_on(options.pin)?;
     let mut found = Pauses { benchmark: "pause", pinned_cpu: options.pin, ..Pauses::default() };
     let root = Folder::make()?;
     let workload = Workload::prepare(options, &root)?;

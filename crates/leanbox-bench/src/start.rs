@@ -18,7 +18,7 @@ use crate::workload::Workload;
 use crate::{Mode, Options, Report, Summary, closed_loop, distribution};
 use leanbox::floor::FloorKind;
 use leanbox::{Policy, Result};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a reused slot is dirtied again and again, at most.
 const DIRTY: Duration = Duration::from_secs(1);
@@ -29,8 +29,7 @@ const DIRTY: Duration = Duration::from_secs(1);
 /// A container cannot be started.
 pub fn run(options: &Options, mut line: impl FnMut(&str)) -> Result<Report> {
     options.validate()?;
-    pin(options.pin)?;
-    let watch = Watch::begin()?;
+    let watch = Watch::begin_on(options.pin)?;
     let before = Census::take();
     let mut report = Report::of(options);
     let counted = processes_since_boot();
@@ -95,7 +94,7 @@ fn loop_of(options: &Options, line: &mut impl FnMut(&str)) -> Result<(Run, Optio
     }
     let own = Own::prepare(options)?;
     let (mut run, before) = (Run::default(), CpuTimes::now());
-    own.workload.run(options, 1, |second| {
+    own.workload.run(options, Instant::now(), 1, |second| {
         tell(&second);
         run.totals.add(second);
     })?;
@@ -141,7 +140,9 @@ fn dirty(options: &Options, root: &Folder, floor_us: f64) -> Result<Option<Dirty
         samples.push(starter.once()?);
         Ok(())
     };
-    closed_loop(options.duration, &options.stop, start, |second| totals.add(second))?;
+    closed_loop(Instant::now(), options.duration, &options.stop, start, |second| {
+        totals.add(second)
+    })?;
     let cycle = Summary::of(&totals.all.cycles);
     let cycle_ratio_to_floor = cycle.p50_us / floor_us;
     let start = Summary::of(&totals.all.samples);

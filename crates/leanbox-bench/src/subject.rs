@@ -9,14 +9,14 @@ use crate::{Options, classic};
 use leanbox::floor::{Floor, FloorKind};
 use leanbox::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Unmeasured runs of `classic` before its first turn: its first moves between groups after a
 /// pause wait for RCU, some milliseconds each.
 const WARM_UP: usize = 10;
 /// How much of a loop one request to the floors' process may take: it prepares `classic` anew
 /// each time, in about a millisecond.
-const REQUEST: Duration = Duration::from_millis(300);
+const REQUEST: Duration = Duration::from_millis(100);
 /// Samples of the first request, before it is known how long one takes.
 const FIRST_REQUEST: usize = 20;
 
@@ -61,12 +61,18 @@ impl Subject {
 }
 
 impl Prepared {
-    /// Starts as `options` say; `tell` gets every second. `seed` is for arrivals.
-    pub(crate) fn run(&self, options: &Options, seed: u64, tell: impl FnMut(Second)) -> Result<()> {
+    /// Starts from `begin` on as `options` say; `tell` gets every second. `seed` is for arrivals.
+    pub(crate) fn run(
+        &self,
+        options: &Options,
+        begin: Instant,
+        seed: u64,
+        tell: impl FnMut(Second),
+    ) -> Result<()> {
         match self {
-            Self::Leanbox(workload) => workload.run(options, seed, tell),
+            Self::Leanbox(workload) => workload.run(options, begin, seed, tell),
             Self::Floor(floors) => {
-                closed_loop(options.duration, &options.stop, floors.starter(), tell)
+                closed_loop(begin, options.duration, &options.stop, floors.starter(), tell)
             }
         }
     }
@@ -74,7 +80,13 @@ impl Prepared {
 
 impl Workload {
     /// Starts containers, by as many threads and at the rate that `options` say.
-    pub(crate) fn run(&self, options: &Options, seed: u64, tell: impl FnMut(Second)) -> Result<()> {
+    pub(crate) fn run(
+        &self,
+        options: &Options,
+        begin: Instant,
+        seed: u64,
+        tell: impl FnMut(Second),
+    ) -> Result<()> {
         let (duration, stop, threads) = (options.duration, &*options.stop, options.threads);
         if let Some(rate) = options.rate {
             let waiters = if threads > 1 { threads } else { Plan::waiters(rate) };
@@ -83,7 +95,7 @@ impl Workload {
                 let mut starter = self.starter();
                 move || starter.once()
             };
-            return open_loop(&plan, stop, starter, tell);
+            return open_loop(begin, &plan, stop, starter, tell);
         }
         let starter = || {
             let mut starter = self.starter();
@@ -93,8 +105,8 @@ impl Workload {
             }
         };
         match threads {
-            1 => closed_loop(duration, stop, starter(), tell),
-            _ => by_threads(threads, duration, stop, starter, tell),
+            1 => closed_loop(begin, duration, stop, starter(), tell),
+            _ => by_threads(threads, begin, duration, stop, starter, tell),
         }
     }
 }
@@ -130,10 +142,12 @@ impl Floors {
                 let room = left.min(REQUEST).as_nanos() / each.as_nanos().max(1);
                 usize::try_from(room).unwrap_or(usize::MAX).max(1)
             });
+            let begin = Instant::now();
             let taken = self.measure(count)?;
-            let sum: Duration = taken.iter().sum();
+            // not the samples' sum: others have the CPU meanwhile
             let some = u32::try_from(taken.len()).ok().filter(|count| *count > 0);
-            each = Some(sum / some.ok_or_else(|| Error::invalid("the floor measured nothing"))?);
+            let some = some.ok_or_else(|| Error::invalid("the floor measured nothing"))?;
+            each = Some(begin.elapsed() / some);
             samples.extend(taken);
             Ok(())
         }

@@ -6,7 +6,7 @@ use crate::drivers::Drivers;
 use crate::machine::{Machine, Watch};
 use crate::options::{PROCESSES_MAX, within};
 use crate::statistics::Summary;
-use crate::subject::{Subject, pin};
+use crate::subject::Subject;
 use crate::{Mode, Options};
 use leanbox::floor::FloorKind;
 use leanbox::{Error, Result};
@@ -100,8 +100,7 @@ pub struct Peak {
 /// A number that makes no sense, or a container cannot be started.
 pub fn sweep(options: &Options, processes: &[usize], mut line: impl FnMut(&str)) -> Result<Sweep> {
     check(options, processes)?;
-    pin(options.pin)?;
-    let watch = Watch::begin()?;
+    let watch = Watch::begin_on(options.pin)?;
     let mut sweep = Sweep {
         benchmark: "sweep",
         mode: options.mode,
