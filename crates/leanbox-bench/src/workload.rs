@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 
 /// Slots kept ready with `once`: enough that a start finds one while the keeper makes the next.
 const RESERVE: usize = 8;
+/// Slots that one pool is asked for at once: more requests than the keeper's socket holds, with as
+/// many answers that nobody has read yet, wait for each other.
+const POOL_MAX: usize = 100;
 /// How often a command that runs long looks whether the benchmark is to end.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -22,6 +25,8 @@ pub(crate) struct Workload {
     options: Options,
     /// Whole processes have none of ours.
     pool: Option<Pool>,
+    /// Their slots only wait.
+    _idle: Vec<Pool>,
     folder: PathBuf,
 }
 
@@ -40,7 +45,7 @@ impl Workload {
             Mode::Cold => None,
             _ => Some(pool(options, &folder)?),
         };
-        let workload = Self { options: options.clone(), pool, folder };
+        let workload = Self { options: options.clone(), pool, _idle: Vec::new(), folder };
         workload.starter().once()?;
         Ok(workload)
     }
@@ -77,11 +82,22 @@ impl Workload {
         }
     }
 
-    /// Another pool of the same template, with that many slots ready.
+    /// Other pools of the same template, with that many slots ready in all; starts are made from
+    /// one of them.
     pub(crate) fn with_reserve(&self, ready: usize) -> Result<Self> {
-        let again = |pool: &Pool| Pool::new(pool.template(), ready);
-        let pool = self.pool.as_ref().map(again).transpose()?;
-        Ok(Self { options: self.options.clone(), pool, folder: self.folder.clone() })
+        let Some(pool) = &self.pool else { return Err(no_pool()) };
+        let mut pools = Vec::new();
+        for begin in (0..ready).step_by(POOL_MAX) {
+            if self.options.is_stopped() {
+                return Err(Error::new(ErrorKind::Gone, "interrupted"));
+            }
+            let pool = Pool::new(pool.template(), POOL_MAX.min(ready - begin))?;
+            pool.settle()?;
+            pools.push(pool);
+        }
+        let pool = pools.pop();
+        let (options, folder) = (self.options.clone(), self.folder.clone());
+        Ok(Self { options, pool, _idle: pools, folder })
     }
 
     /// That many containers that only sleep.
@@ -91,7 +107,6 @@ impl Workload {
 
     /// A container of that many processes that only sleep.
     pub(crate) fn sleeping(&self, processes: usize) -> Result<Container> {
-        let no_pool = || Error::invalid("whole processes have no container to keep");
         let mut command = Command::new("/sleep");
         command.arg(processes.to_string());
         command.stdin(Stdio::Null).stdout(Stdio::Null).stderr(Stdio::Null);
@@ -102,6 +117,10 @@ impl Workload {
     pub(crate) fn keeper_pid(&self) -> Option<i32> {
         self.pool.as_ref().map(|pool| pool.template().keeper_pid())
     }
+}
+
+fn no_pool() -> Error {
+    Error::invalid("whole processes have no container to keep")
 }
 
 fn pool(options: &Options, folder: &Path) -> Result<Pool> {

@@ -157,14 +157,14 @@ fn a_sweep_has_a_row_for_each_number_of_processes() {
 #[test]
 fn growth_has_rows_and_tenths_and_leaks_nothing() {
     let place = place("bench-growth");
-    let words = ["growth", "--containers", "1,5", "--starts", "100", "--network", "host"];
+    let words = ["growth", "--containers", "1,120", "--starts", "100", "--network", "host"];
     let report = report(&place, &words);
     assert_eq!((&report["benchmark"], &report["network"]), (&"growth".into(), &"host".into()));
     let rows = report["rows"].as_array().unwrap();
     let kinds: Vec<_> =
         rows.iter().map(|row| (row["containers"].as_u64(), &row["state"])).collect();
     let (idle, live) = (Value::from("idle"), Value::from("live"));
-    assert_eq!(kinds, [(Some(1), &idle), (Some(5), &idle), (Some(1), &live), (Some(5), &live)]);
+    assert_eq!(kinds, [(Some(1), &idle), (Some(120), &idle), (Some(1), &live), (Some(120), &live)]);
     for row in rows {
         assert!(row["p50_us"].as_f64() > Some(0.0) && row["memory_kib_each"].is_number(), "{row}");
         assert!(row["grown"].is_array(), "{row}");
