@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . .ci/lib.sh
 
-declare -A bytes_max=([launcher]=65536 [nothing]=4096)
+declare -A bytes_max=([launcher]=65536 [nothing]=4096 [dirty]=4096 [sleep]=4096)
 
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
@@ -52,7 +52,7 @@ say "building them offline from the packages, in two folders"
 vendored_build "$work/one"
 vendored_build "$work/another folder/deeper"
 
-for name in launcher nothing; do
+for name in launcher nothing dirty sleep; do
     one="$(built_program "$work/one/target" "$name")"
     other="$(built_program "$work/another folder/deeper/target" "$name")"
     cmp "$one" "$other" || die "$name differs between two folders"

@@ -1,4 +1,4 @@
-//! Compiles the static program (and the do-nothing one) with direct compiler calls: the same
+//! Compiles the static program (and the benchmark's workloads) with direct compiler calls: the same
 //! sources as this crate's library, stable Rust, no nested cargo. Neither the caller's RUSTFLAGS
 //! nor a compiler wrapper nor the profile reaches it, paths are remapped and there is one
 //! codegen unit, so the same compiler gives the same bytes in every folder.
@@ -21,7 +21,10 @@ fn main() {
     run(compile.arg(&sys));
     let mut compile = static_program(&here.join("src/program.rs"), &out.join("launcher"));
     run(compile.arg(format!("--extern=leanbox_sys={}", library.display())));
-    run(&mut static_program(&here.join("src/nothing.rs"), &out.join("nothing")));
+    for workload in ["nothing", "dirty", "sleep"] {
+        let source = here.join(format!("src/{workload}.rs"));
+        run(&mut static_program(&source, &out.join(workload)));
+    }
     println!("cargo::metadata=program={}", out.join("launcher").display());
 }
 

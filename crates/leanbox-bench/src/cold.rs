@@ -4,7 +4,7 @@
 //! bubblewrap can set neither, while leanbox always does.
 
 use crate::Summary;
-use crate::workload::Folder;
+use crate::folder::Folder;
 use leanbox::{Error, ErrorKind, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -55,15 +55,15 @@ struct Peer {
 /// busybox is not installed, or a container cannot be started.
 pub fn compare(leanbox: &Path, runs: usize, gap: Duration) -> Result<Cold> {
     let folder = Folder::make()?;
-    let root = folder.0.join("root");
+    let root = folder.path.join("root");
     fill(&root)?;
     leave_hybrid_v2()?;
-    let peers = peers(leanbox, &folder.0, &root)?;
+    let peers = peers(leanbox, &folder.path, &root)?;
     let mut samples: Vec<Vec<Duration>> = vec![Vec::with_capacity(runs); peers.len()];
     for run in 0..WARM_UP + runs {
         for index in turn(run, peers.len()) {
             std::thread::sleep(gap);
-            let taken = once(&peers[index], run, &folder.0.join("said"))?;
+            let taken = once(&peers[index], run, &folder.path.join("said"))?;
             if run >= WARM_UP {
                 samples[index].push(taken);
             }

@@ -19,18 +19,12 @@ impl Census {
     pub(crate) fn take() -> Self {
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let own = format!("leanbox-{}-", std::process::id());
-        let groups = mountinfo
-            .lines()
-            .filter(|line| line.contains(" - cgroup"))
-            .filter_map(|line| line.split(' ').nth(4))
-            .map(|mount| named(Path::new(mount), &own, 4))
-            .sum();
         Self {
             descriptors: fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
             mounts: mountinfo.lines().count(),
             children: children(),
             records: named(&leanbox::state_folder(), &own, 1),
-            groups,
+            groups: groups(&mountinfo, &own),
         }
     }
 
@@ -45,6 +39,23 @@ impl Census {
     }
 }
 
+/// Records and groups of other processes, which have ended.
+pub(crate) fn left_by(pids: &[u32]) -> usize {
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let left = |pid: &u32| {
+        let own = format!("leanbox-{pid}-");
+        named(&leanbox::state_folder(), &own, 1) + groups(&mountinfo, &own)
+    };
+    pids.iter().map(left).sum()
+}
+
+/// Groups whose name begins so, in every hierarchy.
+pub(crate) fn groups(mountinfo: &str, prefix: &str) -> usize {
+    let cgroups = mountinfo.lines().filter(|line| line.contains(" - cgroup"));
+    let mounts = cgroups.filter_map(|line| line.split(' ').nth(4));
+    mounts.map(|mount| named(Path::new(mount), prefix, 4)).sum()
+}
+
 fn children() -> usize {
     let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
@@ -52,7 +63,7 @@ fn children() -> usize {
 }
 
 /// Folders and files whose name begins so, at most `depth` levels down.
-fn named(folder: &Path, prefix: &str, depth: usize) -> usize {
+pub(crate) fn named(folder: &Path, prefix: &str, depth: usize) -> usize {
     if depth == 0 {
         return 0;
     }

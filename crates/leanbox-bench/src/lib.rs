@@ -6,54 +6,43 @@
 #![forbid(unsafe_code)]
 
 mod classic;
+mod closed_loop;
 mod cold;
+mod cpu;
+mod driver;
+mod drivers;
+mod folder;
+mod growth;
+mod growth_report;
+mod held;
 mod leaks;
+mod machine;
+mod memory;
+mod open_loop;
+mod options;
+mod pause;
 mod report;
+mod second;
 mod start;
+mod start_line;
 mod statistics;
+mod subject;
+mod sweep;
+mod turns;
 mod workload;
 
+pub use closed_loop::closed_loop;
 pub use cold::{Cold, ColdRow, compare};
-pub use report::Report;
-pub use start::run;
-pub use statistics::Summary;
-
-use std::time::Duration;
-
-/// What a container does before it ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Exits at once without executing anything: the original's critical path.
-    Noop,
-    /// Executes the do-nothing program.
-    Exec,
-    /// The call that returns twice; no security boundary.
-    Fork,
-}
-
-impl Mode {
-    /// Its name on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Noop => "noop",
-            Self::Exec => "exec",
-            Self::Fork => "fork",
-        }
-    }
-}
-
-/// What to measure.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// How long the sustained loop runs.
-    pub duration: Duration,
-    /// What a container does.
-    pub mode: Mode,
-    /// Whether slots serve once or again.
-    pub policy: leanbox::Policy,
-    /// Bind driver, keeper and slots to one CPU.
-    pub pin: Option<u32>,
-    /// Stands before each line, as `@name`.
-    pub name: Option<String>,
-}
+pub use driver::drive;
+pub use growth::{GrowthOptions, growth};
+pub use growth_report::{Growth, GrowthRow, Tenth};
+pub use held::Held;
+pub use machine::{Machine, Noise, Watch};
+pub use memory::Grown;
+pub use options::{InRoot, Mode, Options};
+pub use pause::{PauseRow, Pauses, pause};
+pub use report::{Dirty, Distribution, OpenLoop, Report};
+pub use second::{Second, Totals};
+pub use start::{run, sustained};
+pub use statistics::{Summary, distribution, is_median_sure};
+pub use sweep::{Peak, Peaks, Sweep, SweepRow, Throughput, sweep};

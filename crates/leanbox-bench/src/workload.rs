@@ -1,96 +1,199 @@
-//! One start of each mode, from the call until its outcome is known.
+//! One start of each mode, from the call until its outcome is known. Everything that a benchmark
+//! asks of the library's pools and containers is here.
 
+use crate::folder::Folder;
 use crate::{Mode, Options};
-use leanbox::floor::{Floor, NOTHING};
-use leanbox::{Command, Error, Policy, Pool, Result, Rootfs, Stdio, Template};
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use leanbox::floor::Floor;
+use leanbox::{Command, Container, End, Error, ErrorKind, Policy, Pool, Result};
+use leanbox::{Rootfs, Stdio, Template};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process;
 use std::time::{Duration, Instant};
 
-/// Slots kept ready: enough that a start finds one while the keeper makes the next.
+/// Slots kept ready with `once`: enough that a start finds one while the keeper makes the next.
 const RESERVE: usize = 8;
+/// Slots that one pool is asked for at once: more requests than the keeper's socket holds, with as
+/// many answers that nobody has read yet, wait for each other.
+const POOL_MAX: usize = 100;
+/// How often a command that runs long looks whether the benchmark is to end.
+const LOOK: Duration = Duration::from_millis(100);
 
-/// A prepared workload.
+/// A prepared workload, shared by the threads of a driver.
+#[derive(Debug)]
 pub(crate) struct Workload {
-    mode: Mode,
-    pool: Pool,
+    options: Options,
+    /// Whole processes have none of ours.
+    pool: Option<Pool>,
+    /// Their slots only wait.
+    _idle: Vec<Pool>,
+    folder: PathBuf,
+}
+
+/// What one thread starts containers with.
+#[derive(Debug)]
+pub(crate) struct Starter<'a> {
+    workload: &'a Workload,
     command: Command,
 }
 
 impl Workload {
+    /// Prepares it, and starts one container to see that it can be done.
     pub(crate) fn prepare(options: &Options, root: &Folder) -> Result<Self> {
-        let rootfs = Rootfs::open(&root.0)?;
-        let template = Template::builder(rootfs).policy(options.policy).build()?;
-        let ready = match (options.mode, options.policy) {
-            (Mode::Fork, _) => 0,
-            (_, Policy::Reuse) => 1,
-            (_, Policy::Once) => RESERVE,
+        let folder = root.path.clone();
+        let pool = match options.mode {
+            Mode::Cold => None,
+            _ => Some(pool(options, &folder)?),
         };
-        let pool = Pool::new(&template, ready)?;
-        let mut command = match options.mode {
-            Mode::Exec => Command::new("/nothing"),
-            _ => Command::noop(),
-        };
-        command.stdin(Stdio::Null).stdout(Stdio::Null).stderr(Stdio::Null);
-        let mut workload = Self { mode: options.mode, pool, command };
-        workload.once()?;
+        let workload = Self { options: options.clone(), pool, _idle: Vec::new(), folder };
+        workload.starter().once()?;
         Ok(workload)
     }
 
-    /// Starts one container and waits for its outcome.
-    pub(crate) fn once(&mut self) -> Result<Duration> {
-        let begin = Instant::now();
-        if self.mode == Mode::Fork {
-            let end = self.pool.template().fork_noop()?.wait()?;
-            let taken = begin.elapsed();
-            return if end == leanbox::End::Exited(0) { Ok(taken) } else { Err(unexpected()) };
-        }
-        let outcome = self.command.status(&self.pool)?;
-        if outcome.success() { Ok(outcome.wall) } else { Err(unexpected()) }
+    pub(crate) fn starter(&self) -> Starter<'_> {
+        let words = self.options.command.as_ref().map(|command| command.words.as_slice());
+        let mut command = match (self.options.mode, words) {
+            (Mode::Noop | Mode::Fork, _) => Command::noop(),
+            (Mode::Dirty, _) => Command::new("/dirty"),
+            (Mode::Command, Some([program, args @ ..])) => {
+                let mut command = Command::new(program);
+                command.args(args);
+                command
+            }
+            _ => Command::new("/nothing"),
+        };
+        command.stdin(Stdio::Null).stdout(Stdio::Null).stderr(Stdio::Null);
+        Starter { workload: self, command }
     }
 
     /// In the fork mode the same, called by the floors' process.
     pub(crate) fn once_by(&self, floor: &Floor, count: usize) -> Result<Vec<Duration>> {
-        match self.mode {
-            Mode::Fork => self.pool.template().measure_fork(floor, count),
+        match (&self.pool, self.options.mode) {
+            (Some(pool), Mode::Fork) => pool.template().measure_fork(floor, count),
             _ => Ok(Vec::new()),
         }
     }
 
     /// Waits until the reserve is full and what was used is gone.
     pub(crate) fn settle(&self) -> Result<()> {
-        if self.mode == Mode::Fork { Ok(()) } else { self.pool.settle() }
+        match &self.pool {
+            Some(pool) if self.options.mode != Mode::Fork => pool.settle(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Other pools of the same template, with that many slots ready in all; starts are made from
+    /// one of them.
+    pub(crate) fn with_reserve(&self, ready: usize) -> Result<Self> {
+        let Some(pool) = &self.pool else { return Err(no_pool()) };
+        let mut pools = Vec::new();
+        for begin in (0..ready).step_by(POOL_MAX) {
+            if self.options.is_stopped() {
+                return Err(Error::new(ErrorKind::Gone, "interrupted"));
+            }
+            let pool = Pool::new(pool.template(), POOL_MAX.min(ready - begin))?;
+            pool.settle()?;
+            pools.push(pool);
+        }
+        let pool = pools.pop();
+        let (options, folder) = (self.options.clone(), self.folder.clone());
+        Ok(Self { options, pool, _idle: pools, folder })
+    }
+
+    /// That many containers that only sleep.
+    pub(crate) fn live(&self, count: usize) -> Result<Vec<Container>> {
+        (0..count).map(|_| self.sleeping(1)).collect()
+    }
+
+    /// A container of that many processes that only sleep.
+    pub(crate) fn sleeping(&self, processes: usize) -> Result<Container> {
+        let mut command = Command::new("/sleep");
+        command.arg(processes.to_string());
+        command.stdin(Stdio::Null).stdout(Stdio::Null).stderr(Stdio::Null);
+        command.spawn(self.pool.as_ref().ok_or_else(no_pool)?)
+    }
+
+    /// The process that makes its slots.
+    pub(crate) fn keeper_pid(&self) -> Option<i32> {
+        self.pool.as_ref().map(|pool| pool.template().keeper_pid())
     }
 }
 
-fn unexpected() -> Error {
-    Error::invalid("a benchmark container ended with another code than 0")
+fn no_pool() -> Error {
+    Error::invalid("whole processes have no container to keep")
 }
 
-/// A root file system with only the do-nothing program, removed with this value.
-pub(crate) struct Folder(pub(crate) PathBuf);
+fn pool(options: &Options, folder: &Path) -> Result<Pool> {
+    let root = options.command.as_ref().map_or(folder, |command| &command.rootfs);
+    let builder = Template::builder(Rootfs::open(root)?).policy(options.policy);
+    let template = builder.network(options.network()).build()?;
+    let ready = match (options.mode, options.policy, options.reserve) {
+        (Mode::Fork, ..) => 0,
+        (_, _, Some(reserve)) => reserve,
+        (_, Policy::Reuse, None) => options.threads,
+        (_, _, None) => RESERVE.max(options.threads * 2),
+    };
+    Pool::new(&template, ready)
+}
 
-impl Folder {
-    pub(crate) fn make() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("leanbox-bench-{}", std::process::id()));
-        let folder = Self(path);
-        let program = folder.program();
-        let made = fs::create_dir_all(&folder.0)
-            .and_then(|()| fs::write(&program, NOTHING))
-            .and_then(|()| fs::set_permissions(&program, fs::Permissions::from_mode(0o755)));
-        made.map_err(|error| Error::io(folder.0.display(), &error))?;
-        Ok(folder)
+impl Starter<'_> {
+    /// Starts one container and waits for its outcome.
+    pub(crate) fn once(&mut self) -> Result<Duration> {
+        match (self.workload.options.mode, &self.workload.pool) {
+            (Mode::Fork, Some(pool)) => fork(pool),
+            (Mode::Command, Some(pool)) => {
+                interruptible(&mut self.command, pool, &self.workload.options)
+            }
+            (_, Some(pool)) => {
+                let outcome = self.command.status(pool)?;
+                ended(outcome.end, outcome.wall)
+            }
+            (_, None) => self.whole_process(),
+        }
     }
 
-    /// The program's path on the host.
-    pub(crate) fn program(&self) -> PathBuf {
-        Path::new(&self.0).join("nothing")
+    fn whole_process(&self) -> Result<Duration> {
+        let Workload { options, folder, .. } = self.workload;
+        let mut command = process::Command::new(&options.program);
+        command.arg("run").arg(folder).arg("/nothing");
+        command.stdin(process::Stdio::null()).stdout(process::Stdio::null());
+        // Ctrl-C is for the benchmark.
+        command.process_group(0);
+        let begin = Instant::now();
+        let status =
+            command.status().map_err(|error| Error::io(options.program.display(), &error))?;
+        let taken = begin.elapsed();
+        ended(End::Exited(status.code().unwrap_or(-1)), taken)
     }
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+fn fork(pool: &Pool) -> Result<Duration> {
+    let begin = Instant::now();
+    let end = pool.template().fork_noop()?.wait()?;
+    ended(end, begin.elapsed())
+}
+
+/// The caller's command may take long, and the benchmark's end does not wait for it.
+fn interruptible(command: &mut Command, pool: &Pool, options: &Options) -> Result<Duration> {
+    let mut container = command.spawn(pool)?;
+    loop {
+        if let Some(outcome) = container.wait_timeout(LOOK)? {
+            return ended(outcome.end, outcome.wall);
+        }
+        if options.is_stopped() {
+            return Err(Error::new(ErrorKind::Gone, "interrupted"));
+        }
+    }
+}
+
+fn ended(end: End, taken: Duration) -> Result<Duration> {
+    match end {
+        End::Exited(0) => Ok(taken),
+        End::Exited(code) => Err(Error::invalid(format!(
+            "a benchmark container ended with code {code}, and only 0 counts as a start"
+        ))),
+        End::Signaled(signal) => {
+            Err(Error::invalid(format!("a benchmark container was ended by signal {signal}")))
+        }
     }
 }

@@ -1,11 +1,22 @@
 //! `leanbox bench`: one verb for each thing that is measured.
 
 mod cold;
+mod driver;
+mod growth;
 mod start;
+mod sweep;
 
-use clap::Subcommand;
-use leanbox::{Error, Result};
+use crate::images;
+use clap::{Subcommand, ValueEnum};
+use leanbox::{Error, Policy, Result};
+use leanbox_bench::Options;
+use leanbox_image::INTERRUPTED;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest loop: ten days.
+const SECONDS_MAX: f64 = 864_000.0;
 
 /// Arguments of `leanbox bench`.
 #[derive(Debug, clap::Args)]
@@ -17,20 +28,75 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Start containers one after the other and print how many and how fast, once a second
-    Start(start::Args),
+    Start(Box<start::Args>),
+    /// Throughput over the number of driver processes, beside classic and the floors
+    Sweep(sweep::Args),
+    /// Start latency and memory with very many containers, and over very many starts
+    Growth(growth::Args),
     /// Time `leanbox run` as a whole process, in turns with crun and bwrap where installed
     Cold(cold::Args),
+    #[command(hide = true)]
+    Driver,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PolicyName {
+    /// A fresh slot for every start
+    Once,
+    /// Slots serve again after a reset
+    Reuse,
+}
+
+impl PolicyName {
+    fn policy(self) -> Policy {
+        match self {
+            Self::Once => Policy::Once,
+            Self::Reuse => Policy::Reuse,
+        }
+    }
 }
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.what {
         What::Start(args) => start::run(args),
+        What::Sweep(args) => sweep::run(args),
+        What::Growth(args) => growth::run(args),
         What::Cold(args) => cold::run(args),
+        What::Driver => Ok(driver::run()),
     }
 }
 
 /// A report as one JSON object.
 fn json(report: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(report).map_err(|error| Error::invalid(format!("report: {error}")))
+}
+
+/// What every benchmark needs: this program, and Ctrl-C and SIGTERM, which from now on end it at
+/// its next look, with what there is.
+fn options() -> Result<Options> {
+    let program = std::env::current_exe().map_err(|error| Error::io("/proc/self/exe", &error))?;
+    images::heed_interrupts()?;
+    Ok(Options { program, stop: Arc::clone(&INTERRUPTED), ..Options::default() })
+}
+
+fn exit_code(is_clean: bool) -> ExitCode {
+    match images::interrupted() {
+        Some(code) => ExitCode::from(code),
+        None if is_clean => ExitCode::SUCCESS,
+        None => ExitCode::FAILURE,
+    }
+}
+
+fn seconds(seconds: f64) -> Result<Duration> {
+    let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
+    time.filter(|_| seconds <= SECONDS_MAX).ok_or_else(|| {
+        Error::invalid(format!("--seconds {seconds}: a number above 0, at most {SECONDS_MAX}"))
+    })
+}
+
+/// A count above 0; how many at most is for whoever counts them.
+fn count(text: &str) -> Result<usize> {
+    let count = text.parse().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| Error::invalid(format!("{text:?} is not a whole number above 0")))
 }

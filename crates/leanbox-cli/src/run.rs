@@ -14,7 +14,7 @@ use leanbox::{
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -123,7 +123,7 @@ impl Args {
 
     fn template(&self) -> Result<Template> {
         let root = self.words.first().map(String::as_str).unwrap_or_default();
-        let mut builder = Template::builder(open_root(root)?)
+        let mut builder = Template::builder(Rootfs::open(root_folder(root)?)?)
             .limits(self.limits())
             .hostname(&self.hostname)
             .ahead();
@@ -167,16 +167,16 @@ impl Args {
 }
 
 /// A folder where the word has a slash; else an image of the store, else a folder of that name.
-fn open_root(word: &str) -> Result<Rootfs> {
+pub(crate) fn root_folder(word: &str) -> Result<PathBuf> {
     if word.is_empty() {
         return Err(Error::invalid("no root file system named").remedy("name a folder or an image"));
     }
     if word.contains('/') {
-        return Rootfs::open(word);
+        return Ok(word.into());
     }
     match images::rootfs(word) {
-        Ok(folder) => Rootfs::open(folder),
-        Err(_) if Path::new(word).exists() => Rootfs::open(word),
+        Ok(folder) => Ok(folder),
+        Err(_) if Path::new(word).exists() => Ok(word.into()),
         Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::new(
             ErrorKind::NotFound,
             format!("{word}: no such image, and no such folder"),

@@ -19,6 +19,8 @@ static STACK: Stack = Stack(core::cell::UnsafeCell::new([0; STACK_SIZE]));
 
 /// The role's entry.
 pub(crate) fn main() -> ! {
+    // Ctrl-C is for the driver: what is begun here has to be taken apart here.
+    let _ = process::setsid();
     let size = FLOOR_SAMPLES_MAX * size_of::<u64>();
     let Ok(samples) = memory::map_shared(memory::ANYWHERE, PLAN_FD, 0, size, true) else {
         process::exit(1)

@@ -45,6 +45,13 @@ pub static LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"
 /// A static program without a C library that only ends: the benchmark's `exec` workload.
 pub static NOTHING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/nothing"));
 
+/// The same, but it writes a byte to `/tmp/dirty` first: what a reset has to clean.
+pub static DIRTY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dirty"));
+
+/// The same, but it sleeps until it is killed, as many processes as its argument says: the
+/// benchmark's live containers.
+pub static SLEEP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sleep"));
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +59,8 @@ mod tests {
     #[test]
     fn programs_stay_small() {
         assert!(LAUNCHER.len() <= 64 * 1024, "the launcher has {} bytes", LAUNCHER.len());
-        assert!(NOTHING.len() <= 4 * 1024, "the do-nothing program has {} bytes", NOTHING.len());
+        for workload in [NOTHING, DIRTY, SLEEP] {
+            assert!(workload.len() <= 4 * 1024, "a workload has {} bytes", workload.len());
+        }
     }
 }

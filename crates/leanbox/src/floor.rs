@@ -3,9 +3,9 @@
 
 use crate::keeper::{packet_pair, receive_with_fds, send_with_fds, spawn_role};
 use crate::{Error, ErrorKind, Result};
-pub use leanbox_launcher::NOTHING;
 pub use leanbox_launcher::wire::FloorKind;
 use leanbox_launcher::wire::{FLOOR_SAMPLES_MAX, FloorReply, FloorRequest, bytes_of, message_of};
+pub use leanbox_launcher::{DIRTY, NOTHING, SLEEP};
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use std::os::fd::{BorrowedFd, OwnedFd};

@@ -1,25 +1,52 @@
 //! `leanbox bench start`: the benchmark of a start, with the original's lines.
 
+use super::PolicyName;
+use crate::program::{self, Asked, Files};
+use crate::run;
 use clap::ValueEnum;
-use leanbox::{Error, Policy, Result};
-use leanbox_bench::{Mode, Options};
+use leanbox::{Error, Policy, Result, Rootfs};
+use leanbox_bench::{InRoot, Mode, Options};
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// Arguments of `leanbox bench start`.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "leanbox bench start [OPTIONS] [--rootfs ROOTFS|NAME -- COMMAND...]")]
 pub(crate) struct Args {
     /// How long the loop runs, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, allow_negative_numbers = true)]
     seconds: f64,
-    /// What a container does before it ends
-    #[arg(long, value_enum, default_value_t = ModeName::Noop)]
-    mode: ModeName,
-    /// Whether slots serve once (a fresh one for each start) or again after a reset; the fork
-    /// mode has none [default: once]
+    /// What a container does before it ends [default: noop]
+    #[arg(long, value_enum)]
+    mode: Option<ModeName>,
+    /// Whether slots serve once (a fresh one for each start) or again after a reset; the modes
+    /// fork and cold have no choice [default: once]
     #[arg(long, value_enum)]
     policy: Option<PolicyName>,
-    /// Bind the driver and its slots to this CPU: for ratios
+    /// Start a command in this root file system, a folder or an image
+    #[arg(long, value_name = "ROOTFS|NAME", requires = "command", conflicts_with = "mode")]
+    rootfs: Option<String>,
+    /// The command and its arguments, after --rootfs; it must end with 0
+    #[arg(value_name = "COMMAND", last = true, requires = "rootfs")]
+    command: Vec<String>,
+    /// Driver processes in the loop, each with a pool of its own; all begin at one moment
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
+    #[arg(value_parser = super::count)]
+    processes: usize,
+    /// Driver threads in each process, which share its pool
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
+    #[arg(value_parser = super::count)]
+    threads: usize,
+    /// Start that many a second whether the last have ended or not, at random moments (a Poisson
+    /// process); latencies count from the intended start
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
+    rate: Option<f64>,
+    /// Slots kept ready in each process [default: as the policy needs]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::count)]
+    reserve: Option<usize>,
+    /// Turns of floors, single starts and classic [default: until every median is sure]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::count)]
+    turns: Option<usize>,
+    /// Bind the drivers and their slots to this CPU: for ratios
     #[arg(long, value_name = "CPU")]
     pin: Option<u32>,
     /// Put @NAME before each line
@@ -38,41 +65,76 @@ enum ModeName {
     Exec,
     /// The call that returns twice, in namespaces shared by all
     Fork,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum PolicyName {
-    /// A fresh slot for every start
-    Once,
-    /// Slots serve again after a reset
-    Reuse,
+    /// A whole leanbox run process with a do-nothing program
+    Cold,
 }
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let duration = Duration::try_from_secs_f64(args.seconds).ok().filter(|time| !time.is_zero());
-    let duration = duration
-        .ok_or_else(|| Error::invalid(format!("--seconds {}: a number above 0", args.seconds)))?;
-    let options = Options {
-        duration,
-        mode: match args.mode {
-            ModeName::Noop => Mode::Noop,
-            ModeName::Exec => Mode::Exec,
-            ModeName::Fork => Mode::Fork,
-        },
-        policy: match args.policy {
-            Some(_) if args.mode == ModeName::Fork => {
+    let options = args.options()?;
+    let report =
+        leanbox_bench::run(
+            &options,
+            |line| {
+                if args.json { crate::tell(line) } else { crate::say(line) }
+            },
+        )?;
+    crate::say(&if args.json { super::json(&report)? } else { report.to_string() });
+    Ok(super::exit_code(report.leaked == 0))
+}
+
+impl Args {
+    fn options(&self) -> Result<Options> {
+        let command =
+            self.rootfs.as_deref().map(|root| in_root(root, &self.command)).transpose()?;
+        let mode = match self.mode {
+            _ if command.is_some() => Mode::Command,
+            None | Some(ModeName::Noop) => Mode::Noop,
+            Some(ModeName::Exec) => Mode::Exec,
+            Some(ModeName::Fork) => Mode::Fork,
+            Some(ModeName::Cold) => Mode::Cold,
+        };
+        let policy = match (mode, self.policy) {
+            (Mode::Fork, Some(_)) => {
                 return Err(Error::invalid("--mode fork has no slots, and so no --policy"));
             }
-            None | Some(PolicyName::Once) => Policy::Once,
-            Some(PolicyName::Reuse) => Policy::Reuse,
-        },
-        pin: args.pin,
-        name: args.name.clone(),
+            (Mode::Cold, Some(_)) => {
+                return Err(Error::invalid(
+                    "--mode cold makes a slot for each run, and so has no --policy",
+                ));
+            }
+            (_, policy) => policy.map_or(Policy::Once, PolicyName::policy),
+        };
+        let options = Options {
+            duration: super::seconds(self.seconds)?,
+            mode,
+            command,
+            policy,
+            pin: self.pin,
+            name: self.name.clone(),
+            processes: self.processes,
+            threads: self.threads,
+            rate: self.rate,
+            reserve: self.reserve,
+            turns: self.turns,
+            ..super::options()?
+        };
+        options.validate()?;
+        Ok(options)
+    }
+}
+
+/// The root, and the words as `leanbox run` understands them.
+fn in_root(root: &str, words: &[String]) -> Result<InRoot> {
+    let folder = run::root_folder(root)?;
+    let rootfs = Rootfs::open(&folder)?;
+    let files = Files {
+        is_file: &|path| rootfs.is_file(path),
+        is_program: &|path| rootfs.is_program(path),
     };
-    let report = leanbox_bench::run(&options, |line| {
-        if args.json { eprintln!("{line}") } else { crate::say(line) }
-    })?;
-    crate::say(&if args.json { super::json(&report)? } else { report.to_string() });
-    Ok(if report.leaked == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let asked = Asked { words, ..Asked::default() };
+    let words = program::resolve(&asked, rootfs.config(), &files)?;
+    let rootfs =
+        std::path::absolute(&folder).map_err(|error| Error::io(folder.display(), &error))?;
+    Ok(InRoot { rootfs, words })
 }
