@@ -6,14 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod classic;
-mod cold;
+pub mod compare;
 mod leaks;
 mod report;
 mod start;
 mod statistics;
 mod workload;
 
-pub use cold::{Cold, ColdRow, compare};
 pub use report::Report;
 pub use start::run;
 pub use statistics::Summary;

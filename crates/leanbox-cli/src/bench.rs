@@ -1,6 +1,6 @@
 //! `leanbox bench`: one verb for each thing that is measured.
 
-mod cold;
+mod compare;
 mod start;
 
 use clap::Subcommand;
@@ -18,15 +18,15 @@ pub(crate) struct Args {
 enum What {
     /// Start containers one after the other and print how many and how fast, once a second
     Start(start::Args),
-    /// Time `leanbox run` as a whole process, in turns with crun and bwrap where installed
-    Cold(cold::Args),
+    /// Compare with other tools, whichever are installed, at three levels, in turns
+    Compare(compare::Args),
 }
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.what {
         What::Start(args) => start::run(args),
-        What::Cold(args) => cold::run(args),
+        What::Compare(args) => compare::run(args),
     }
 }
 

@@ -139,7 +139,7 @@ pub(crate) fn remove(args: &RmiArgs) -> Result<ExitCode> {
 
 /// From now on Ctrl-C and SIGTERM, unless they were ignored, end a build or an export at its next
 /// look instead of at once. Returns the handlers, to be taken off again.
-fn heed_interrupts() -> Result<Vec<SigId>> {
+pub(crate) fn heed_interrupts() -> Result<Vec<SigId>> {
     // Which one it was is known before that it was one.
     let flags = [(SIGTERM, &*TERMINATED), (SIGTERM, &*INTERRUPTED), (SIGINT, &*INTERRUPTED)];
     let heeded = flags.into_iter().filter(|(signal, _)| !signals::is_ignored(*signal));
