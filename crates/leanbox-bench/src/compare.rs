@@ -25,7 +25,7 @@ pub use sustained::Rate;
 pub use tool::Tool;
 
 use find::Usable;
-use leanbox::{Error, ErrorKind, Result};
+use leanbox::{ErrorKind, Result};
 use stage::{Stage, heed};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -114,52 +114,51 @@ fn in_turns(
         let mut command = words::command(tool, level, stage, &id)?;
         process::succeed(&mut command, &stage.at("said"), &options.interrupted)
     };
-    let mut peers: Vec<Peer<'_>> = Vec::new();
     // A peer that fails is left out from then on; leanbox must not fail, and a signal ends all.
-    let mut leave_out = |tool: Tool, error: Error| {
-        if tool == Tool::Leanbox || error.kind() == ErrorKind::Gone {
-            return Err(error);
+    let mut or_leave_out = |tool: Tool, started: Result<Duration>| match started {
+        Ok(taken) => Ok(Some(taken)),
+        Err(error) if tool == Tool::Leanbox || error.kind() == ErrorKind::Gone => Err(error),
+        Err(error) => {
+            absent.push(Absent::at(tool, level, &error));
+            Ok(None)
         }
-        let reason = error.to_string();
-        absent.push(Absent { tool: tool.name(), level: Some(level), reason });
-        Ok(())
     };
+    let mut peers = Vec::new();
     for one in usable {
-        match once(one.tool, 0) {
-            Ok(taken) => peers.push(Peer { one, taken, samples: Vec::new() }),
-            Err(error) => leave_out(one.tool, error)?,
-        }
+        let first = or_leave_out(one.tool, once(one.tool, 0))?;
+        peers.extend(first.map(|taken| Peer::of(one, taken)));
     }
     for run in 0..WARM_UP + options.runs {
-        let mut failed = None;
+        let takes_part = |peer: &Peer<'_>| !peer.is_slow || run % SLOW_TURNS == WARM_UP;
         for index in turn(run, peers.len()) {
-            let peer = &mut peers[index];
-            if peer.taken > SLOW && run % SLOW_TURNS != WARM_UP {
+            let peer: &mut Peer<'_> = &mut peers[index];
+            if peer.is_out || !takes_part(peer) {
                 continue;
             }
             pause(options)?;
-            match once(peer.one.tool, run + 1) {
-                Ok(taken) if run >= WARM_UP => peer.samples.push(taken),
-                Ok(_) => {}
-                Err(error) => {
-                    leave_out(peer.one.tool, error)?;
-                    failed = Some(index);
-                    break;
-                }
-            }
+            let taken = or_leave_out(peer.one.tool, once(peer.one.tool, run + 1))?;
+            peer.is_out = taken.is_none();
+            peer.samples.extend(taken.filter(|_| run >= WARM_UP));
         }
-        failed.map(|index| peers.remove(index));
     }
     let row = |peer: &Peer<'_>| Row::of(peer.one.tool, &peer.one.version, level, &peer.samples);
-    Ok(Rows { level, rows: peers.iter().map(row).collect() })
+    Ok(Rows { level, rows: peers.iter().filter(|peer| !peer.is_out).map(row).collect() })
 }
 
 /// A tool that takes part at a level.
 struct Peer<'a> {
     one: &'a Usable,
     /// By its first start.
-    taken: Duration,
+    is_slow: bool,
+    /// It failed.
+    is_out: bool,
     samples: Vec<Duration>,
+}
+
+impl<'a> Peer<'a> {
+    fn of(one: &'a Usable, first: Duration) -> Self {
+        Self { one, is_slow: first > SLOW, is_out: false, samples: Vec::new() }
+    }
 }
 
 /// The order of one turn. Each comes after each other one: the kernel takes apart what the one

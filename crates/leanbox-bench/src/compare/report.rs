@@ -149,7 +149,7 @@ impl Row {
         let Self { tool, version, p50_us, p99_us, .. } = self;
         let (p50, p99, times) = (p50_us / 1e3, p99_us / 1e3, p50_us / own_p50_us);
         let mut line = format!(
-            "  {tool:<8} {version:<8} p50 {p50:7.2} ms   p99 {p99:7.2} ms   {times:6.2} x   "
+            "  {tool:<8} {version:<9} p50 {p50:7.2} ms   p99 {p99:7.2} ms   {times:6.2} x   "
         );
         let lacks = if self.lacks.is_empty() { "nothing".into() } else { summed_up(&self.lacks) };
         line.push_str(&format!("lacks {lacks}"));
@@ -173,6 +173,11 @@ fn summed_up(names: &[&str]) -> String {
 }
 
 impl Absent {
+    /// What failed at one level.
+    pub(crate) fn at(tool: Tool, level: Level, error: &leanbox::Error) -> Self {
+        Self { tool: tool.name(), level: Some(level), reason: error.to_string() }
+    }
+
     pub(crate) fn line(&self) -> String {
         let at = self.level.map_or_else(String::new, |level| format!(" at level {}", level.name()));
         format!("  {:<8} not compared{at}: {}", self.tool, self.reason)
