@@ -7,7 +7,7 @@
 
 mod classic;
 mod closed_loop;
-mod cold;
+pub mod compare;
 mod cpu;
 mod driver;
 mod drivers;
@@ -32,7 +32,6 @@ mod turns;
 mod workload;
 
 pub use closed_loop::closed_loop;
-pub use cold::{Cold, ColdRow, compare};
 pub use driver::drive;
 pub use growth::{GrowthOptions, growth};
 pub use growth_report::{Growth, GrowthRow, Tenth};

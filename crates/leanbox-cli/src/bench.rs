@@ -1,6 +1,6 @@
 //! `leanbox bench`: one verb for each thing that is measured.
 
-mod cold;
+mod compare;
 mod driver;
 mod growth;
 mod start;
@@ -33,8 +33,8 @@ enum What {
     Sweep(sweep::Args),
     /// Start latency and memory with very many containers, and over very many starts
     Growth(growth::Args),
-    /// Time `leanbox run` as a whole process, in turns with crun and bwrap where installed
-    Cold(cold::Args),
+    /// Compare with other tools, whichever are installed, at three levels, in turns
+    Compare(compare::Args),
     #[command(hide = true)]
     Driver,
 }
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         What::Start(args) => start::run(args),
         What::Sweep(args) => sweep::run(args),
         What::Growth(args) => growth::run(args),
-        What::Cold(args) => cold::run(args),
+        What::Compare(args) => compare::run(args),
         What::Driver => Ok(driver::run()),
     }
 }

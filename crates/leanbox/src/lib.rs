@@ -48,6 +48,7 @@ pub use capability::Capability;
 pub use command::Command;
 pub use container::Container;
 pub use error::{Error, ErrorKind, Result};
+pub use filter::default_filter;
 pub use fork::{Forked, ForkedChild, Inside};
 pub use image_config::ImageConfig;
 pub use limits::{Limits, parse_bytes, parse_cpus};
