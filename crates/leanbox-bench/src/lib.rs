@@ -5,7 +5,9 @@
 //! and policies are never mixed in one report.
 #![forbid(unsafe_code)]
 
+mod barrier;
 mod classic;
+pub mod cluster;
 mod cold;
 mod leaks;
 mod report;
@@ -13,12 +15,24 @@ mod start;
 mod statistics;
 mod workload;
 
+pub use barrier::READY;
 pub use cold::{Cold, ColdRow, compare};
 pub use report::Report;
 pub use start::run;
 pub use statistics::Summary;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+
+/// Set by a signal handler: loops end early, print what there is, and leave nothing behind.
+pub static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// Whether a signal came.
+#[must_use]
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
 
 /// What a container does before it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,4 +70,8 @@ pub struct Options {
     pub pin: Option<u32>,
     /// Stands before each line, as `@name`.
     pub name: Option<String>,
+    /// The original's lines and nothing after them.
+    pub lines_only: bool,
+    /// Begin the loop when a line comes on standard input, after [`READY`] was said.
+    pub await_go: bool,
 }

@@ -4,7 +4,7 @@
 
 use crate::leaks::{Census, processes_since_boot};
 use crate::workload::{Folder, Workload};
-use crate::{Mode, Options, Report, Summary, classic};
+use crate::{Mode, Options, Report, Summary, barrier, classic, interrupted};
 use leanbox::floor::{Floor, FloorKind};
 use leanbox::{Policy, Result};
 use std::time::{Duration, Instant};
@@ -40,8 +40,13 @@ pub fn run(options: &Options, mut line: impl FnMut(&str)) -> Result<Report> {
         ..Report::default()
     };
     let mut workload = Workload::prepare(options, &root)?;
+    if options.await_go {
+        barrier::await_go(&mut line)?;
+    }
     sustained(options, &mut workload, &mut report, &mut line)?;
-    in_turns(&mut workload, &root, &mut report)?;
+    if !options.lines_only {
+        in_turns(&mut workload, &root, &mut report)?;
+    }
     drop((workload, root));
     report.leaked = Census::take().more_than(before);
     Ok(report)
@@ -77,7 +82,7 @@ fn sustained(
     let mut samples = Vec::new();
     let begin = Instant::now();
     let mut second = (begin, 0u32);
-    while begin.elapsed() < options.duration {
+    while begin.elapsed() < options.duration && !interrupted() {
         samples.push(workload.once()?);
         second.1 += 1;
         let elapsed = second.0.elapsed();

@@ -1,7 +1,11 @@
 //! `leanbox bench`: one verb for each thing that is measured.
 
+mod cluster;
 mod cold;
+mod original;
+mod password;
 mod start;
+mod sync;
 
 use clap::Subcommand;
 use leanbox::{Error, Result};
@@ -20,13 +24,36 @@ enum What {
     Start(start::Args),
     /// Time `leanbox run` as a whole process, in turns with crun and bwrap where installed
     Cold(cold::Args),
+    /// Run the same benchmark on many hosts at once, over ssh
+    Cluster(cluster::Args),
+    /// Copy this program to hosts, also under the name of the original's benchmark
+    Sync(sync::Args),
 }
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    match &args.what {
+    let result = match &args.what {
         What::Start(args) => start::run(args),
         What::Cold(args) => cold::run(args),
+        What::Cluster(args) => cluster::run(args),
+        What::Sync(args) => sync::run(args),
+    };
+    result.or_else(|error| match original::interrupted() {
+        Some(code) => {
+            crate::tell(&format!("leanbox: {error}"));
+            Ok(code)
+        }
+        None => Err(error),
+    })
+}
+
+/// What this program is under another name: the original's benchmark, or what ssh asks.
+pub(crate) fn by_other_name() -> Option<ExitCode> {
+    let name = std::env::args_os().next()?;
+    match std::path::Path::new(&name).file_name()?.to_str()? {
+        original::NAME => Some(original::run()),
+        cluster::ASKED_BY_SSH => Some(cluster::answer_ssh()),
+        _ => None,
     }
 }
 

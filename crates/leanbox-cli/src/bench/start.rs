@@ -28,6 +28,12 @@ pub(crate) struct Args {
     /// Print one JSON object instead of the block (the lines go to standard error)
     #[arg(long)]
     json: bool,
+    /// Print the lines and nothing after them
+    #[arg(long, hide = true)]
+    lines_only: bool,
+    /// Say when ready, and begin when a line comes on standard input
+    #[arg(long, hide = true)]
+    await_go: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -69,7 +75,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         },
         pin: args.pin,
         name: args.name.clone(),
+        lines_only: args.lines_only,
+        await_go: args.await_go,
     };
+    if args.lines_only {
+        return super::original::lines(&options);
+    }
     let report = leanbox_bench::run(&options, |line| {
         if args.json { eprintln!("{line}") } else { crate::say(line) }
     })?;
