@@ -5,8 +5,10 @@
 //! and policies are never mixed in one report.
 #![forbid(unsafe_code)]
 
+mod barrier;
 mod classic;
 mod closed_loop;
+pub mod cluster;
 pub mod compare;
 mod cpu;
 mod driver;
@@ -31,6 +33,7 @@ mod sweep;
 mod turns;
 mod workload;
 
+pub use barrier::READY;
 pub use closed_loop::closed_loop;
 pub use driver::drive;
 pub use growth::{GrowthOptions, growth};
@@ -45,3 +48,15 @@ pub use second::{Second, Totals};
 pub use start::{run, sustained};
 pub use statistics::{Summary, distribution, is_median_sure};
 pub use sweep::{Peak, Peaks, Sweep, SweepRow, Throughput, sweep};
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+
+/// Set by a signal handler: loops end early, print what there is, and leave nothing behind.
+pub static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// Whether a signal came.
+#[must_use]
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}

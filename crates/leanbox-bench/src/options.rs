@@ -109,6 +109,12 @@ pub struct Options {
     pub reserve: Option<usize>,
     /// Turns of floors, starts and `classic`; `None`: as many as the medians need.
     pub turns: Option<usize>,
+    /// The original's lines and nothing after them.
+    #[serde(skip)]
+    pub lines_only: bool,
+    /// Begin when a line comes on standard input, after [`READY`](crate::READY) was said.
+    #[serde(skip)]
+    pub await_go: bool,
     /// The `leanbox` program, for driver processes and whole processes.
     pub program: PathBuf,
     /// Set from outside: end soon, and say what there is.
@@ -131,6 +137,8 @@ impl Default for Options {
             rate: None,
             reserve: None,
             turns: None,
+            lines_only: false,
+            await_go: false,
             program: PathBuf::new(),
             stop: Arc::default(),
         }

@@ -15,7 +15,7 @@ use crate::statistics::number;
 use crate::subject::{Subject, pin};
 use crate::turns::Turns;
 use crate::workload::Workload;
-use crate::{Mode, Options, Report, Summary, closed_loop, distribution};
+use crate::{Mode, Options, Report, Summary, barrier, closed_loop, distribution};
 use leanbox::floor::FloorKind;
 use leanbox::{Policy, Result};
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ pub fn run(options: &Options, mut line: impl FnMut(&str)) -> Result<Report> {
     report.kernel_processes = processes_since_boot() - counted;
     report.take_loop(&run, options);
     line(&total_line(options, &run.totals.all));
-    if options.is_stopped() {
+    if options.is_stopped() || options.lines_only {
         drop(own);
     } else {
         let own = own.map_or_else(|| Own::prepare(options), Ok)?;
@@ -77,11 +77,6 @@ impl Own {
 
 /// The loop by this process, whose workload can then serve again, or by several.
 fn loop_of(options: &Options, line: &mut impl FnMut(&str)) -> Result<(Run, Option<Own>)> {
-    let mut tell = |second: &Second| {
-        if second.is_whole {
-            line(&original_line(options, second));
-        }
-    };
     if options.processes > 1 {
         let rate = options.rate.map(|rate| rate / number(options.processes as u64));
         let job = Job {
@@ -90,16 +85,30 @@ fn loop_of(options: &Options, line: &mut impl FnMut(&str)) -> Result<(Run, Optio
             seed: 1,
         };
         let drivers = Drivers::prepare(&job, options.processes)?;
-        return Ok((drivers.run(options, tell)?, None));
+        await_go(options, line)?;
+        let run = drivers.run(options, |second| tell(options, line, second))?;
+        return Ok((run, None));
     }
     let own = Own::prepare(options)?;
+    await_go(options, line)?;
     let (mut run, before) = (Run::default(), CpuTimes::now());
     own.workload.run(options, Instant::now(), 1, |second| {
-        tell(&second);
+        tell(options, line, &second);
         run.totals.add(second);
     })?;
     run.cpus_used = CpuTimes::now().used_since(before).0;
     Ok((run, Some(own)))
+}
+
+fn tell(options: &Options, line: &mut impl FnMut(&str), second: &Second) {
+    if second.is_whole {
+        line(&original_line(options, second));
+    }
+}
+
+/// The start barrier, where it was asked for: everything is prepared.
+fn await_go(options: &Options, line: &mut impl FnMut(&str)) -> Result<()> {
+    if options.await_go { barrier::await_go(&options.stop, line) } else { Ok(()) }
 }
 
 fn prefix(options: &Options) -> String {

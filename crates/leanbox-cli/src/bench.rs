@@ -1,10 +1,14 @@
 //! `leanbox bench`: one verb for each thing that is measured.
 
+mod cluster;
 mod compare;
 mod driver;
 mod growth;
+mod original;
+mod password;
 mod start;
 mod sweep;
+mod sync;
 
 use crate::images;
 use clap::{Subcommand, ValueEnum};
@@ -35,6 +39,10 @@ enum What {
     Growth(growth::Args),
     /// Compare with other tools, whichever are installed, at three levels, in turns
     Compare(compare::Args),
+    /// Run the same benchmark on many hosts at once, over ssh
+    Cluster(cluster::Args),
+    /// Copy this program to hosts, also under the name of the original's benchmark
+    Sync(sync::Args),
     #[command(hide = true)]
     Driver,
 }
@@ -58,12 +66,31 @@ impl PolicyName {
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    match &args.what {
+    let result = match &args.what {
         What::Start(args) => start::run(args),
         What::Sweep(args) => sweep::run(args),
         What::Growth(args) => growth::run(args),
         What::Compare(args) => compare::run(args),
         What::Driver => Ok(driver::run()),
+        What::Cluster(args) => cluster::run(args),
+        What::Sync(args) => sync::run(args),
+    };
+    result.or_else(|error| match original::interrupted() {
+        Some(code) => {
+            crate::tell(&format!("leanbox: {error}"));
+            Ok(code)
+        }
+        None => Err(error),
+    })
+}
+
+/// What this program is under another name: the original's benchmark, or what ssh asks.
+pub(crate) fn by_other_name() -> Option<ExitCode> {
+    let name = std::env::args_os().next()?;
+    match std::path::Path::new(&name).file_name()?.to_str()? {
+        original::NAME => Some(original::run()),
+        cluster::ASKED_BY_SSH => Some(cluster::answer_ssh()),
+        _ => None,
     }
 }
 

@@ -55,6 +55,12 @@ pub(crate) struct Args {
     /// Print one JSON object instead of the block (the lines go to standard error)
     #[arg(long)]
     json: bool,
+    /// Print the lines and nothing after them
+    #[arg(long, hide = true)]
+    lines_only: bool,
+    /// Say when ready, and begin when a line comes on standard input
+    #[arg(long, hide = true)]
+    await_go: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -72,6 +78,9 @@ enum ModeName {
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let options = args.options()?;
+    if args.lines_only {
+        return super::original::lines(options);
+    }
     let report =
         leanbox_bench::run(
             &options,
@@ -117,6 +126,8 @@ impl Args {
             rate: self.rate,
             reserve: self.reserve,
             turns: self.turns,
+            lines_only: self.lines_only,
+            await_go: self.await_go,
             ..super::options()?
         };
         options.validate()?;

@@ -1,7 +1,7 @@
 //! A root file system of busybox and the built command, for the tests.
 #![allow(clippy::unwrap_used, dead_code, reason = "tests; not every test uses all of it")]
 
-mod done;
+pub(crate) mod done;
 
 pub(crate) use done::Done;
 use std::fs;
