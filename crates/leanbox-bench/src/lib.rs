@@ -8,6 +8,7 @@
 mod classic;
 mod cold;
 mod leaks;
+pub mod page;
 mod report;
 mod start;
 mod statistics;

@@ -1,6 +1,7 @@
 //! `leanbox bench`: one verb for each thing that is measured.
 
 mod cold;
+mod report;
 mod start;
 
 use clap::Subcommand;
@@ -20,6 +21,8 @@ enum What {
     Start(start::Args),
     /// Time `leanbox run` as a whole process, in turns with crun and bwrap where installed
     Cold(cold::Args),
+    /// Make one HTML page with tables and charts of what other benchmarks wrote with --json
+    Report(report::Args),
 }
 
 /// Runs it.
@@ -27,6 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.what {
         What::Start(args) => start::run(args),
         What::Cold(args) => cold::run(args),
+        What::Report(args) => report::run(args),
     }
 }
 
