@@ -22,6 +22,7 @@ mod machine;
 mod memory;
 mod open_loop;
 mod options;
+pub mod page;
 mod pause;
 mod report;
 mod second;

@@ -6,6 +6,7 @@ mod driver;
 mod growth;
 mod original;
 mod password;
+mod report;
 mod start;
 mod sweep;
 mod sync;
@@ -43,6 +44,8 @@ enum What {
     Cluster(cluster::Args),
     /// Copy this program to hosts, also under the name of the original's benchmark
     Sync(sync::Args),
+    /// Make one HTML page with tables and charts of what other benchmarks wrote with --json
+    Report(report::Args),
     #[command(hide = true)]
     Driver,
 }
@@ -71,6 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         What::Sweep(args) => sweep::run(args),
         What::Growth(args) => growth::run(args),
         What::Compare(args) => compare::run(args),
+        What::Report(args) => report::run(args),
         What::Driver => Ok(driver::run()),
         What::Cluster(args) => cluster::run(args),
         What::Sync(args) => sync::run(args),
