@@ -13,22 +13,17 @@ use core::ffi::CStr;
 use leanbox_sys::process::{self, CLONE_NEWNET};
 use leanbox_sys::{Errno, Fd, fd, socket};
 
-/// What tells of a run, below `/proc/self/net`: devices' counters, protocols' counters, addresses
+/// The texts of the namespace that the keeper is in, whichever that is.
+const FOLDER: &CStr = c"/proc/self/net";
+/// What tells of a run: devices' counters, protocols' counters, addresses
 /// and routes (proc_pid_net(5)).
-const TEXTS: [&CStr; 7] = [
-    c"/proc/self/net/dev",
-    c"/proc/self/net/snmp",
-    c"/proc/self/net/netstat",
-    c"/proc/self/net/snmp6",
-    c"/proc/self/net/fib_trie",
-    c"/proc/self/net/if_inet6",
-    c"/proc/self/net/ipv6_route",
-];
+const TEXTS: [&CStr; 7] =
+    [c"dev", c"snmp", c"netstat", c"snmp6", c"fib_trie", c"if_inet6", c"ipv6_route"];
 /// Room for one of these texts; the longest has 4 KiB where every protocol is there.
 const TEXT_MAX: usize = 16 * 1024;
 /// Sockets of every family, one more line of TCP's of which the connections that only wait for
 /// their time belong to the namespace.
-const SOCKETS: &CStr = c"/proc/self/net/sockstat";
+const SOCKETS: &CStr = c"sockstat";
 const NO_SOCKETS: &[u8] = b"sockets: used 0\n";
 const NONE_WAITING: &[u8] = b" tw 0 ";
 
@@ -45,6 +40,7 @@ pub(crate) struct Nets {
     /// [`TEXTS`] of a fresh one, one after the other, with their lengths.
     fresh: &'static mut [[u8; TEXT_MAX]; TEXTS.len()],
     lengths: [usize; TEXTS.len()],
+    folder: Fd,
     /// To look at one that has served.
     text: &'static mut [u8; TEXT_MAX],
 }
@@ -58,7 +54,8 @@ impl Nets {
         });
         // SAFETY: a keeper has one of these values, and nothing else points there.
         let Own { by_place, fresh, text } = unsafe { &mut *OWN.keep()? };
-        Ok(Self { by_place, fresh, lengths: [0; TEXTS.len()], text })
+        let folder = fd::open(FOLDER, fd::O_PATH | fd::O_DIRECTORY | fd::O_CLOEXEC)?;
+        Ok(Self { by_place, fresh, lengths: [0; TEXTS.len()], folder, text })
     }
 
     /// Enters the namespace of `place`: the one that served there if nothing was left in it, else
@@ -86,7 +83,7 @@ impl Nets {
     fn remember_fresh(&mut self) -> leanbox_sys::Result<()> {
         for ((path, room), length) in TEXTS.iter().zip(self.fresh.iter_mut()).zip(&mut self.lengths)
         {
-            *length = read(path, room)?;
+            *length = read(self.folder, path, room)?;
         }
         Ok(())
     }
@@ -96,22 +93,22 @@ impl Nets {
     fn is_clean(&mut self) -> bool {
         let same =
             TEXTS.iter().zip(self.fresh.iter()).zip(self.lengths).all(|((path, fresh), length)| {
-                let now = read(path, self.text);
+                let now = read(self.folder, path, self.text);
                 now == Ok(length) && self.text[..length] == fresh[..length]
             });
         same && self.has_no_sockets()
     }
 
     fn has_no_sockets(&mut self) -> bool {
-        let length = read(SOCKETS, self.text).unwrap_or(0);
+        let length = read(self.folder, SOCKETS, self.text).unwrap_or(0);
         let text = &self.text[..length];
         text.starts_with(NO_SOCKETS) && text.windows(NONE_WAITING.len()).any(|w| w == NONE_WAITING)
     }
 }
 
 /// The whole text, or as much as there is room for; none where the kernel has no such file.
-fn read(path: &CStr, room: &mut [u8; TEXT_MAX]) -> leanbox_sys::Result<usize> {
-    let file = match fd::open(path, fd::O_RDONLY | fd::O_CLOEXEC) {
+fn read(folder: Fd, path: &CStr, room: &mut [u8; TEXT_MAX]) -> leanbox_sys::Result<usize> {
+    let file = match fd::openat(folder, path, fd::O_RDONLY | fd::O_CLOEXEC, 0) {
         Err(Errno::NOENT) => return Ok(0),
         opened => opened?,
     };

@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const FIRST_ID: u32 = 1_879_048_192;
 /// Where root reserves id blocks, whatever its state folder: they are the machine's.
 const MACHINE: &str = "/run/leanbox";
-/// Blocks reserved at a time.
-const CHUNK: usize = 64;
+/// Blocks reserved at a time: few, so that many owners find room.
+const CHUNK: usize = 16;
 
 /// A piece of a record: written for people and for whoever reclaims.
 #[derive(Debug, Default, Serialize, Deserialize)]
