@@ -191,15 +191,17 @@ fn slot_operations(recipe: &Recipe, held: u64) -> Result<Vec<Operation>> {
     if recipe.network == Network::None && !recipe.leases_net() {
         ops.push(Operation::plain(OpKind::LoopbackUp));
     }
-    // On v2 the launcher is born in its group. The cgroup namespace must come after joining.
-    ops.push(Operation::plain(OpKind::JoinGroups));
-    ops.push(Operation::number(OpKind::Unshare, CLONE_NEWCGROUP));
     ops.push(Operation::plain(OpKind::AwaitIds));
     ops.extend(root_operations(recipe));
     ops.extend(proc_operations());
     let [tmp, shm] = scratch_operations(recipe.limits.tmp_max_bytes);
     ops.extend(recipe.tmp.then_some(tmp).into_iter().chain([shm]));
     ops.extend(bind_operations(recipe)?);
+    // On v2 the launcher is born in its group. On v1 it joins when its mounts are made: what the
+    // kernel keeps of those is the host's, and charging it would take longer than joining does.
+    ops.push(Operation::plain(OpKind::JoinGroups));
+    // After joining, so that the group is the root of what is seen.
+    ops.push(Operation::number(OpKind::Unshare, CLONE_NEWCGROUP));
     ops.extend(limit_operations(recipe.policy));
     ops.push(Operation::number(OpKind::DropBounding, held));
     let launcher = held | mask(&LAUNCHER_CAPABILITIES);

@@ -265,8 +265,8 @@ fn keeper_and_launcher_have_nothing_that_the_host_has_open() {
     let launcher = host::parent_of(host::pid_of(&container));
     // The mailboxes of all slots are the keeper's; a launcher has its own page mapped, no more.
     for (pid, memory) in [
-        (template.keeper_pid(), ["/memfd:leanbox-mailboxes", "net:"]),
-        (launcher, ["/dev/null"; 2]),
+        (template.keeper_pid(), ["/memfd:leanbox-mailboxes", "net:", "/proc/1/net"]),
+        (launcher, ["/dev/null"; 3]),
     ] {
         let mut others = Vec::new();
         let none_other = || {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// Blocks of both together.
 const BLOCKS: u32 = 6;
 /// Slots kept ready in each loop.
-const RESERVE: usize = 8;
+const RESERVE: usize = 16;
 
 /// One tool's rate over all its blocks.
 #[derive(Debug, Clone, Default, Serialize)]
