@@ -87,10 +87,16 @@ impl Pool {
             return Ok(());
         }
         let mut state = self.shared.state();
+        if state.is_settled(self.shared.reserve) && state.tender_sleeps {
+            return Ok(());
+        }
         state.settling += 1;
         state.error = None;
         self.shared.wake_tender(&mut state);
-        while !state.is_settled(self.shared.reserve) && state.error.is_none() {
+        // Until the tender sleeps too: it would disturb the start that comes next.
+        while !(state.is_settled(self.shared.reserve) && state.tender_sleeps)
+            && state.error.is_none()
+        {
             state = self.shared.wait_for_change(state, remains::REAP);
         }
         state.settling -= 1;

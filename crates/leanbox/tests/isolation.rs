@@ -281,6 +281,7 @@ fn keeper_and_launcher_have_nothing_that_the_host_has_open() {
                 "/dev/null",
                 memory[0],
                 memory[1],
+                memory[2],
             ];
             others = links.map(|link| link.display().to_string()).collect();
             others.retain(|link| !ours.iter().any(|known| link.starts_with(known)));

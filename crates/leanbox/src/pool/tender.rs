@@ -246,6 +246,9 @@ impl<'a> Work<'a> {
             return;
         }
         state.tender_sleeps = true;
+        if state.settling > 0 {
+            self.shared.changed.notify_all();
+        }
         let too_many_ready = state.ready.len() > self.shared.reserve;
         drop(state);
         let remains = self.shared.remains();
