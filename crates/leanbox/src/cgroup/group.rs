@@ -122,7 +122,7 @@ impl Group {
         let Some(memory) = self.folders.0.iter().find(|place| place.roles.memory) else {
             return Ok(true);
         };
-        let part = self.memory_max_bytes / 256;
+        let part = self.memory_max_bytes / 1024;
         let most = part.clamp(LEFT_OVER_MOST_BYTES, 2 * LEFT_OVER_MOST_BYTES);
         if memory_now(memory)? > most {
             give_back(memory);
