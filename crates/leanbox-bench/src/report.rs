@@ -83,6 +83,12 @@ pub struct Report {
     /// The fork mode called by a process of the size of `classic`'s, not by this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fork_of_small: Option<Summary>,
+    /// From a start, out of a full reserve, until the container's first instruction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_instruction: Option<Summary>,
+    /// `first_instruction` in vfork floors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_instruction_ratio_to_vfork: Option<f64>,
     /// Start to outcome from a full reserve, beside the mode's floor and `classic`.
     pub distribution: Distribution,
 }
@@ -169,6 +175,7 @@ impl Report {
         };
         let some = |summary: Summary| (summary.count > 0).then_some(summary);
         let rows = [
+            ("start to first instruction, full reserve", self.first_instruction),
             (in_loop, some(self.sustained)),
             ("start to next start, in the loop", some(self.cycle)),
             ("floor: vfork + exit + wait", Some(self.vfork)),
@@ -196,6 +203,9 @@ impl Report {
             out,
             "ratio to the {floor} floor {ratio:.2}, {times:.1} times faster than classic"
         )?;
+        if let Some(ratio) = self.first_instruction_ratio_to_vfork {
+            writeln!(out, "start to first instruction: ratio {ratio:.2} to the vfork floor")?;
+        }
         if self.cycle.count > 0 {
             let ratio = self.cycle_ratio_to_floor;
             write!(out, "start to next start: ratio {ratio:.2}")?;

@@ -206,6 +206,9 @@ impl Report {
         self.fork = Summary::of(&turns.fork);
         self.classic = Summary::of(&turns.classic);
         self.fork_of_small = (!turns.small.is_empty()).then(|| Summary::of(&turns.small));
+        self.first_instruction = (!turns.first.is_empty()).then(|| Summary::of(&turns.first));
+        self.first_instruction_ratio_to_vfork =
+            self.first_instruction.map(|first| first.p50_us / self.vfork.p50_us);
         (self.floor_before, self.floor_after) =
             (Summary::of(&turns.before), Summary::of(&turns.after));
         self.floor_p50_us = Summary::of(floor).p50_us;

@@ -20,6 +20,8 @@ const TIME_MAX: Duration = Duration::from_secs(10);
 const SURE: f64 = 0.02;
 /// Single starts in each turn.
 const STARTS_PER_TURN: usize = 40;
+/// First instructions in each turn.
+const FIRSTS_PER_TURN: usize = 20;
 /// Floors in each turn.
 const FLOORS_PER_TURN: usize = 100;
 /// Starts of `classic` in each turn.
@@ -34,6 +36,8 @@ pub(crate) struct Turns {
     pub(crate) vfork_exec: Vec<Duration>,
     pub(crate) fork: Vec<Duration>,
     pub(crate) starts: Vec<Duration>,
+    /// Until a container's first instruction, of other starts: these ask for the clock twice.
+    pub(crate) first: Vec<Duration>,
     /// The fork mode called by the floors' process.
     pub(crate) small: Vec<Duration>,
     pub(crate) classic: Vec<Duration>,
@@ -80,6 +84,11 @@ impl Turns {
         for _ in 0..STARTS_PER_TURN {
             workload.settle()?;
             self.starts.push(starter.once()?);
+        }
+        let mut starter = workload.starter();
+        for _ in 0..FIRSTS_PER_TURN {
+            workload.settle()?;
+            self.first.extend(starter.first_instruction()?);
         }
         self.small.extend(workload.once_by(&fork.floor, STARTS_PER_TURN)?);
         self.classic.extend(classic.measure(CLASSICS_PER_TURN)?);

@@ -13,10 +13,7 @@ use std::time::{Duration, Instant};
 
 /// Slots kept ready with `once`: enough that a start finds one while the keeper makes the next.
 const RESERVE: usize = 8;
-/// Slots that one pool is asked for at once: more requests than the keeper's socket holds, with as
-/// many answers that nobody has read yet, wait for each other.
-const POOL_MAX: usize = 100;
-/// How often a command that runs long looks whether the benchmark is to end.
+/// How often whoever waits long looks whether the benchmark is to end.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A prepared workload, shared by the threads of a driver.
@@ -25,8 +22,6 @@ pub(crate) struct Workload {
     options: Options,
     /// Whole processes have none of ours.
     pool: Option<Pool>,
-    /// Their slots only wait.
-    _idle: Vec<Pool>,
     folder: PathBuf,
 }
 
@@ -45,7 +40,7 @@ impl Workload {
             Mode::Cold => None,
             _ => Some(pool(options, &folder)?),
         };
-        let workload = Self { options: options.clone(), pool, _idle: Vec::new(), folder };
+        let workload = Self { options: options.clone(), pool, folder };
         workload.starter().once()?;
         Ok(workload)
     }
@@ -82,22 +77,19 @@ impl Workload {
         }
     }
 
-    /// Other pools of the same template, with that many slots ready in all; starts are made from
-    /// one of them.
+    /// Another pool of the same template, with that many slots ready.
     pub(crate) fn with_reserve(&self, ready: usize) -> Result<Self> {
-        let Some(pool) = &self.pool else { return Err(no_pool()) };
-        let mut pools = Vec::new();
-        for begin in (0..ready).step_by(POOL_MAX) {
+        let pool = Pool::new(self.pool.as_ref().ok_or_else(no_pool)?.template(), ready)?;
+        // In looks, for a Ctrl-C does not wait for a thousand slots.
+        while pool.ready() < ready {
             if self.options.is_stopped() {
                 return Err(Error::new(ErrorKind::Gone, "interrupted"));
             }
-            let pool = Pool::new(pool.template(), POOL_MAX.min(ready - begin))?;
-            pool.settle()?;
-            pools.push(pool);
+            std::thread::sleep(LOOK);
         }
-        let pool = pools.pop();
+        pool.settle()?;
         let (options, folder) = (self.options.clone(), self.folder.clone());
-        Ok(Self { options, pool, _idle: pools, folder })
+        Ok(Self { options, pool: Some(pool), folder })
     }
 
     /// That many containers that only sleep.
@@ -150,6 +142,17 @@ impl Starter<'_> {
             }
             (_, None) => self.whole_process(),
         }
+    }
+
+    /// Starts one and tells when it executed its first instruction; `None` where no slot is woken.
+    pub(crate) fn first_instruction(&mut self) -> Result<Option<Duration>> {
+        let (Mode::Noop | Mode::Exec, Some(pool)) =
+            (self.workload.options.mode, &self.workload.pool)
+        else {
+            return Ok(None);
+        };
+        let outcome = self.command.stamp().status(pool)?;
+        ended(outcome.end, outcome.wall).map(|_| outcome.first_instruction)
     }
 
     fn whole_process(&self) -> Result<Duration> {

@@ -5,11 +5,12 @@
 //! of a slot that hostile code may have taken over; the host treats them as hostile input.
 
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicU32, AtomicU64};
 
 mod floor;
+mod mailbox;
 
 pub use floor::{FLOOR_SAMPLES_MAX, FloorKind, FloorReply, FloorRequest};
+pub use mailbox::{INLINE_MAX, MAILBOX_BYTES, Mailbox};
 
 /// Where the control socket of a keeper or floor lies.
 pub const CONTROL_FD: i32 = 3;
@@ -34,10 +35,6 @@ pub const BLOCKS_MAX: usize = 4096;
 pub const TREES_MAX: usize = 61;
 /// Where a keeper and the launchers before their pivot have the trees, by index.
 pub const TREES: &str = "/t/";
-/// Bytes of a mailbox: a page, so that a slot maps no other's.
-pub const MAILBOX_BYTES: usize = 4096;
-/// Bytes of a [`Start`]'s data that fit into the mailbox; more comes in a memfd.
-pub const INLINE_MAX: usize = MAILBOX_BYTES - 16 - size_of::<Start>();
 /// The most descriptors given to one container.
 pub const START_FDS_MAX: usize = 32;
 
@@ -332,24 +329,6 @@ pub struct Report {
     /// Raw wait status.
     pub status: i32,
 }
-
-/// A page that host and slot have in common: the parked container sleeps until `go` is not 0. The
-/// program never has it, since an exec leaves the launcher's memory.
-#[repr(C)]
-pub struct Mailbox {
-    /// A [`Go`], written last; 0 while the container is parked.
-    pub go: AtomicU32,
-    /// 1: `begun_ns` is asked for.
-    pub stamp: AtomicU32,
-    /// `CLOCK_MONOTONIC` when the container had woken: for benchmarks. Hostile input.
-    pub begun_ns: AtomicU64,
-    /// What to do.
-    pub start: Start,
-    /// Its data.
-    pub data: [u8; INLINE_MAX],
-}
-
-const _: () = assert!(size_of::<Mailbox>() == MAILBOX_BYTES, "a mailbox is a page");
 
 /// What the host tells the parked container (or, between two runs, the launcher).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

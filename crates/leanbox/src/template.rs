@@ -8,6 +8,7 @@ use crate::keeper::Keeper;
 use crate::mailbox::Mailboxes;
 use crate::making::Making;
 use crate::owner::{Block, Owner};
+use crate::places::Places;
 use crate::plan::Plan;
 use crate::pool::REAP_MS;
 use crate::recipe::{self, Recipe};
@@ -15,7 +16,6 @@ use crate::shifted;
 use crate::slot::{Dying, Ground};
 use crate::upper::{Turn, Upper};
 use crate::{Capability, Error, ErrorKind, Limits, Result, Rootfs, probe};
-use leanbox_launcher::wire::BLOCKS_MAX;
 use rustix::io::Errno;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -63,38 +63,6 @@ enum First {
     Taken,
     Group(Group),
     Slot(Making),
-}
-
-/// Numbers that no two live slots of a template share, as small as can be: what the keeper keeps
-/// for the next slot is found by them.
-#[derive(Debug)]
-struct Places {
-    free: Mutex<Vec<u32>>,
-    next: AtomicU32,
-}
-
-impl Default for Places {
-    fn default() -> Self {
-        Self { free: Mutex::default(), next: AtomicU32::new(Self::FIRST + 1) }
-    }
-}
-
-impl Places {
-    /// Of the slot that is begun ahead.
-    const FIRST: u32 = 0;
-
-    fn take(&self) -> Result<u32> {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let place = free.unwrap_or_else(|| self.next.fetch_add(1, Ordering::Relaxed));
-        if (place as usize) < BLOCKS_MAX {
-            return Ok(place);
-        }
-        Err(Error::syscall("places of a template", Errno::AGAIN).remedy("end some containers"))
-    }
-
-    fn give_back(&self, place: u32) {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(place);
-    }
 }
 
 /// Builds a [`Template`].

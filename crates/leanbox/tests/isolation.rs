@@ -273,18 +273,10 @@ fn keeper_and_launcher_have_nothing_that_the_host_has_open() {
             let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
             // One that is closed meanwhile has no link any more.
             let links = entries.filter_map(|entry| fs::read_link(entry.path()).ok());
-            let ours = [
-                "socket:",
-                "mnt:",
-                "user:",
-                "anon_inode:[pidfd]",
-                "/dev/null",
-                memory[0],
-                memory[1],
-                memory[2],
-            ];
+            let ours = ["socket:", "mnt:", "user:", "anon_inode:[pidfd]", "/dev/null"];
+            let known = || ours.iter().chain(&memory);
             others = links.map(|link| link.display().to_string()).collect();
-            others.retain(|link| !ours.iter().any(|known| link.starts_with(known)));
+            others.retain(|link| !known().any(|known| link.starts_with(known)));
             others.is_empty()
         };
         // A launcher closes what it has just handed over while its container may run already.

@@ -66,6 +66,7 @@ fn soak(name: &str, template: &Template, starts: u64, start: &dyn Fn(), settle: 
     eprintln!("{name}: {starts} starts: {before:?} -> {after:?}");
     assert_eq!(after.counts, before.counts, "{name}");
     assert!(after.blocks <= before.blocks.max(320), "{name}: {after:?}");
+    assert!(after.nets <= after.blocks, "{name}: {after:?}");
     assert!(after.groups <= GROUPS_MOST, "{name}: {after:?}");
     assert!(after.host_kib <= before.host_kib + HOST_GROWTH_KIB, "{name}: {after:?}");
     assert!(after.keeper_kib <= before.keeper_kib + KEEPER_GROWTH_KIB, "{name}: {after:?}");
@@ -78,6 +79,8 @@ struct Held {
     counts: BTreeMap<String, usize>,
     /// Id blocks that are reserved: as many as slots were alive at a time, in steps of 64.
     blocks: usize,
+    /// Network namespaces that the keeper keeps: no more than slots were alive at a time.
+    nets: usize,
     /// Folders in a hierarchy: a killed slot's group is kept for the next slots if it is clean.
     groups: usize,
     host_kib: u64,
@@ -97,6 +100,7 @@ impl Held {
         count("descriptors", links(own).iter().filter(|link| !link.contains(&group)).count());
         // The keeper keeps one user namespace for each block that was ever used, and one network
         // namespace for each place.
+        let nets = links(keeper).iter().filter(|link| link.starts_with("net:")).count();
         let kept = |link: &String| link.starts_with("user:") || link.starts_with("net:");
         let held = links(keeper).into_iter().filter(|link| !kept(link));
         count("keeper's descriptors", held.count());
@@ -111,7 +115,7 @@ impl Held {
         let groups = host::group_folders(&group);
         let hierarchies = groups.iter().filter(|folder| !folder.ends_with("fork"));
         let groups = hierarchies.count() / host::hierarchies(&groups);
-        Self { counts, blocks: blocks(), groups, host_kib, keeper_kib }
+        Self { counts, blocks: blocks(), nets, groups, host_kib, keeper_kib }
     }
 }
 
