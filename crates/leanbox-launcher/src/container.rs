@@ -26,46 +26,64 @@ static FAILED_ERRNO: AtomicI32 = AtomicI32::new(0);
 /// 1 when the container is about to sleep on its mailbox (or has given up before).
 static PARKED: AtomicU32 = AtomicU32::new(0);
 
-/// What a container is given at its clone.
-#[repr(C)]
+/// What all containers of a slot are given.
+#[derive(Clone, Copy)]
 struct Given {
     plan: Plan,
     mailbox: *mut Mailbox,
 }
+static GIVEN: Lent<Option<Given>> = Lent(UnsafeCell::new(None));
 
-/// A container that waits for its start.
+/// A container that was cloned.
 pub(crate) struct Parked {
     pub(crate) pid: i32,
+    /// Where the launcher reports; else negative.
     pub(crate) pidfd: Fd,
 }
 
-/// Clones the next container, and waits until nothing but the start is left to do in it: what it
-/// does before would else be done within the start that comes at once.
+/// Clones the next container. It takes its identity, says that it is ready and parks: what it
+/// did later would be done within the start that comes at once.
 pub(crate) fn park(plan: Plan, mailbox: *mut Mailbox) -> leanbox_sys::Result<Parked> {
     FAILED_STEP.store(Step::NONE, Ordering::Relaxed);
     FAILED_ERRNO.store(0, Ordering::Relaxed);
     PARKED.store(0, Ordering::Relaxed);
     let mut pidfd: Fd = -1;
     let top = STACK.0.get().cast::<u8>().wrapping_add(STACK_SIZE);
-    let mut given = Given { plan, mailbox };
-    let argument = (&raw mut given).cast::<c_void>();
+    // SAFETY: the last container has ended.
+    unsafe { *GIVEN.0.get() = Some(Given { plan, mailbox }) };
     // SAFETY: the mailbox is mapped as long as the process lives.
     unsafe { &*mailbox }.go.store(0, Ordering::Relaxed);
-    // SAFETY: the stack and the mailbox belong to this one container until it has executed its
-    // program or ended; what it is given it copies before it is parked, until when we wait here.
-    let pid = unsafe { process::clone_vm(CLONE_PIDFD, top, &mut pidfd, run, argument) }?;
-    // One that was killed meanwhile says nothing; the host sees its end by the pidfd.
-    let mut patience = 10;
-    while PARKED.load(Ordering::Acquire) == 0 && patience > 0 {
-        sync::wait_while(&PARKED, 0, 100);
-        patience -= 1;
-    }
+    let flags = if plan.header().reports_end == 1 { CLONE_PIDFD } else { 0 };
+    // SAFETY: the stack, what it is given and the mailbox belong to this one container until it
+    // has executed its program or ended.
+    let pid = unsafe { process::clone_vm(flags, top, &mut pidfd, run, GIVEN.0.get().cast()) }?;
     Ok(Parked { pid, pidfd })
 }
 
-fn tell_parked() {
+/// Whether the container has told that it is ready, or why not.
+pub(crate) fn has_parked() -> bool {
+    PARKED.load(Ordering::Acquire) == 1
+}
+
+/// Waits until it has. One that was killed meanwhile says nothing; the host sees its end by the
+/// pidfd.
+pub(crate) fn await_parked() {
+    let mut patience = 10;
+    while !has_parked() && patience > 0 {
+        sync::wait_while(&PARKED, 0, 100);
+        patience -= 1;
+    }
+}
+
+/// To whoever waits for it: the launcher where it reports, else the host.
+fn tell_parked(plan: &Plan) {
     PARKED.store(1, Ordering::Release);
-    let _ = sync::wake_all(&PARKED);
+    if plan.header().reports_end == 1 {
+        let _ = sync::wake_all(&PARKED);
+    } else {
+        let ready = Report { kind: Kind::Ready as u32, ..Report::default() };
+        let _ = socket::send(SLOT_FD, bytes_of(&ready), &[]);
+    }
 }
 
 /// What the ended container could not do.
@@ -83,23 +101,19 @@ fn give_up(plan: &Plan, step: u32, errno: Errno) -> ! {
         let _ = socket::send(SLOT_FD, bytes_of(&report), &[]);
     }
     // After the report: one that never parked is not called ready before the host knows why.
-    tell_parked();
+    PARKED.store(1, Ordering::Release);
+    let _ = sync::wake_all(&PARKED);
     process::exit(127)
 }
 
 extern "C" fn run(given: *mut c_void) -> ! {
-    // SAFETY: `park` passes what it has on its stack, and waits until we are parked.
-    let Given { plan, mailbox } = unsafe { given.cast::<Given>().read() };
+    // SAFETY: `park` has written it, and does not before we have ended.
+    let given = unsafe { *given.cast::<Option<Given>>() };
+    let Some(Given { plan, mailbox }) = given else { process::exit(127) };
     if let Err((step, errno)) = take_identity(&plan) {
         give_up(&plan, step, errno);
     }
-    // Its own copies of what the launcher still needs: closed now, not at the exec.
-    let _ = fd::close_from(SLOT_FD + 1);
-    if plan.header().reuse == 1 {
-        // Of a container that was killed before it received them.
-        socket::drain(SLOT_FD);
-    }
-    tell_parked();
+    tell_parked(&plan);
     let go = await_go(mailbox);
     if go == Go::Noop as u32 {
         process::exit(0);
@@ -145,18 +159,16 @@ fn receive_fds(start: &Start, fds: &mut [Fd; START_FDS_MAX + 2]) -> leanbox_sys:
     Ok(came)
 }
 
+/// The launcher has its groups, session and working folder (`/`) already.
 fn take_identity(plan: &Plan) -> Result<(), (u32, Errno)> {
     let header = plan.header();
     let identity = |errno| (Step::IDENTITY, errno);
-    // The launcher's way to be rid of ended children; a program that inherits it through its
-    // exec would wait for its own children in vain.
-    process::set_signal(process::SIGCHLD, false).map_err(identity)?;
-    process::setsid().map_err(identity)?;
-    process::setgroups(plan.table(header.groups)).map_err(identity)?;
-    process::setgid(header.gid).map_err(identity)?;
     process::setuid(header.uid).map_err(identity)?;
     process::capset(header.held, 0).map_err(identity)?;
-    fd::chdir(plan.text(header.workdir)).map_err(|errno| (Step::WORKDIR, errno))
+    match plan.text(header.workdir) {
+        dir if dir == c"/" => Ok(()),
+        dir => fd::chdir(dir).map_err(|errno| (Step::WORKDIR, errno)),
+    }
 }
 
 /// From the start to the program.

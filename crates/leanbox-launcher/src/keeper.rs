@@ -192,8 +192,7 @@ impl Keeper {
             exit_signal: process::SIGCHLD as u64,
             ..CloneArgs::default()
         };
-        let (sockets, mut groups) =
-            fds.split_at_checked(1 + header.reuse as usize).ok_or((Step::CLONE, Errno::INVAL))?;
+        let (socket, mut groups) = fds.split_first().ok_or((Step::CLONE, Errno::INVAL))?;
         if let Some((into, rest)) = groups.split_first().filter(|_| request.into_group == 1) {
             args.flags |= process::CLONE_INTO_CGROUP;
             args.cgroup = *into as u64;
@@ -204,7 +203,7 @@ impl Keeper {
         let pid = unsafe { process::fork3(&args) }.map_err(|errno| (Step::CLONE, errno))?;
         if pid == 0 {
             let turn = (self.mapped, self.turn);
-            launcher::main(self.plan, sockets, groups, trees, turn, request.place);
+            launcher::main(self.plan, *socket, groups, trees, turn, request.place);
         }
         let written = write_id_maps(pid, request.id_base);
         self.mapped.store(self.turn, Ordering::Release);
@@ -219,6 +218,7 @@ impl Keeper {
 
     /// Namespaces kept for the fork mode: no user namespace, no ids mapped.
     fn hold(&mut self, fds: &[Fd]) -> Outcome<(i32, Fd)> {
+        let socket = fds.first().ok_or((Step::CLONE, Errno::INVAL))?;
         let mut trees = [-1; TREES_MAX];
         self.clone_trees(&mut trees, None)?;
         let mut pidfd: Fd = -1;
@@ -231,7 +231,7 @@ impl Keeper {
         // SAFETY: as in `bear`.
         let pid = unsafe { process::fork3(&args) }.map_err(|errno| (Step::CLONE, errno))?;
         if pid == 0 {
-            launcher::hold(self.plan, fds, &trees[..self.trees]);
+            launcher::hold(self.plan, *socket, &trees[..self.trees]);
         }
         close_all(&trees[..self.trees]);
         Ok((pid, pidfd))
@@ -293,6 +293,7 @@ impl Keeper {
 
 /// A process that only sleeps in the groups.
 fn keep(fds: &[Fd]) -> Outcome<(i32, Fd)> {
+    let (socket, groups) = fds.split_first().ok_or((Step::CLONE, Errno::INVAL))?;
     let mut pidfd: Fd = -1;
     let args = CloneArgs {
         flags: process::CLONE_PIDFD,
@@ -303,7 +304,7 @@ fn keep(fds: &[Fd]) -> Outcome<(i32, Fd)> {
     // SAFETY: one thread; the child only sleeps until its socket closes.
     let pid = unsafe { process::fork3(&args) }.map_err(|errno| (Step::CLONE, errno))?;
     if pid == 0 {
-        launcher::keep(fds);
+        launcher::keep(*socket, groups);
     }
     Ok((pid, pidfd))
 }

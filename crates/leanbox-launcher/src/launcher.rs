@@ -1,13 +1,14 @@
 //! The launcher: pid 1 of a slot. It carries out the plan's operations and parks the container;
-//! then, in a slot that serves again, does so once more. Where the kernel does not tell the host
-//! of an end (before Linux 6.15), it reaps and reports. It takes orders from the host only, and
-//! holds the capabilities that parking a container needs and those that the container has.
+//! then, in a slot that serves again, does so once more when the host says so in their mailbox.
+//! Where the kernel does not tell the host of an end (before Linux 6.15), it reports what it
+//! parked, reaps it and reports the end. It takes orders from the host only, and holds the
+//! capabilities that parking a container needs and those that the container has.
 
 use crate::container::{self, Parked};
 use crate::pages;
 use crate::wire::{
-    Go, Kind, LAUNCHER_ID, MAILBOX_BYTES, MAILBOXES_FD, Mailbox, ORDERS_FD, Op, OpKind, Plan,
-    Report, SLOT_FD, Step, TREES_MAX, bytes_of,
+    Kind, LAUNCHER_ID, MAILBOX_BYTES, MAILBOXES_FD, Mailbox, Op, OpKind, Park, Plan, Report,
+    SLOT_FD, Step, TREES_MAX, bytes_of,
 };
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -17,6 +18,9 @@ use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, memory, socket, sync};
 
 /// The most descriptors a launcher opens for the host.
 const FOR_HOST_MAX: usize = 8;
+
+/// How long a container may take to park: it is scheduled like any process.
+const PARK_PATIENCE_MS: u64 = 1000;
 
 /// What a launcher was born with.
 struct Making<'a> {
@@ -32,7 +36,7 @@ struct Making<'a> {
 /// slot's ids are mapped.
 pub(crate) fn main(
     plan: Plan,
-    sockets: &[Fd],
+    socket: Fd,
     groups: &[Fd],
     trees: &[Fd],
     turn: (&'static AtomicU32, u32),
@@ -40,7 +44,9 @@ pub(crate) fn main(
 ) -> ! {
     let mut making =
         Making { plan, groups, trees, turn: Some(turn), for_host: [-1; FOR_HOST_MAX], opened: 0 };
-    take_sockets(sockets);
+    take_socket(socket);
+    // The kernel shares the CPUs out to sessions: each slot gets its share.
+    let _ = process::setsid();
     let near = pages::near(pages::MAILBOX);
     let offset = place as usize * MAILBOX_BYTES;
     let mailbox = match memory::map_shared(near, MAILBOXES_FD, offset, MAILBOX_BYTES, true) {
@@ -58,10 +64,10 @@ pub(crate) fn main(
 }
 
 /// Becomes the keeper of the fork mode's cached namespaces, until the host closes the socket.
-pub(crate) fn hold(plan: Plan, sockets: &[Fd], trees: &[Fd]) -> ! {
+pub(crate) fn hold(plan: Plan, socket: Fd, trees: &[Fd]) -> ! {
     let mut making =
         Making { plan, groups: &[], trees, turn: None, for_host: [-1; FOR_HOST_MAX], opened: 0 };
-    take_sockets(sockets);
+    take_socket(socket);
     let ops = plan.table(plan.header().holder_ops);
     if let Err((step, errno)) = making.carry_out(ops) {
         fail(step, errno);
@@ -72,9 +78,8 @@ pub(crate) fn hold(plan: Plan, sockets: &[Fd], trees: &[Fd]) -> ! {
 }
 
 /// Sleeps in the groups until the host closes the socket.
-pub(crate) fn keep(fds: &[Fd]) -> ! {
-    let (socket, groups) = fds.split_at_checked(1).unwrap_or((fds, &[]));
-    take_sockets(socket);
+pub(crate) fn keep(socket: Fd, groups: &[Fd]) -> ! {
+    take_socket(socket);
     if let Err(errno) = groups.iter().try_for_each(|group| fd::write(*group, b"0").map(drop)) {
         fail(Step::FIRST_OP, errno);
     }
@@ -84,17 +89,10 @@ pub(crate) fn keep(fds: &[Fd]) -> ! {
     process::exit(0)
 }
 
-/// Puts the sockets on their numbers: the slot's, and in a reused slot the orders'.
-fn take_sockets(sockets: &[Fd]) {
+/// Puts the slot's socket on its number, which was the keeper's socket's.
+fn take_socket(socket: Fd) {
     let _ = process::prctl(pr::SET_NAME, c"leanbox-init".as_ptr() as usize, 0);
-    // Aside first: a descriptor may have come in on another's number.
-    let moved = sockets.iter().zip(SLOT_FD..).try_for_each(|(socket, target)| {
-        let aside = fd::dup_above(*socket, 128)?;
-        let placed = fd::dup_to(aside, target, true);
-        fd::close(aside);
-        placed
-    });
-    if moved.is_err() {
+    if fd::dup_to(socket, SLOT_FD, true).is_err() {
         process::exit(1);
     }
 }
@@ -130,8 +128,7 @@ impl Making<'_> {
         for (index, op) in ops.iter().enumerate().filter(|(_, op)| !for_host(op)) {
             self.one(op).map_err(|errno| step(index, errno))?;
         }
-        let sockets = 1 + self.plan.header().reuse as Fd;
-        fd::close_from(SLOT_FD + sockets).map_err(|errno| step(0, errno))?;
+        fd::close_from(SLOT_FD + 1).map_err(|errno| step(0, errno))?;
         for (index, op) in ops.iter().enumerate().filter(|(_, op)| for_host(op)) {
             self.one(op).map_err(|errno| step(index, errno))?;
         }
@@ -175,7 +172,7 @@ impl Making<'_> {
                 }
             }),
             (OpKind::DropBounding, |_, op| drop_bounding(op.number)),
-            (OpKind::BecomeLauncher, |_, op| become_launcher(op.number)),
+            (OpKind::BecomeLauncher, |making, op| become_launcher(&making.plan, op.number)),
             (OpKind::Filter, |making, _| {
                 let filter = making.plan.table::<u64>(making.plan.header().filter);
                 // SAFETY: the plan's filter table holds struct sock_filter, 8 bytes each.
@@ -263,56 +260,52 @@ fn drop_bounding(keep: u64) -> leanbox_sys::Result<()> {
     Ok(())
 }
 
-fn become_launcher(held: u64) -> leanbox_sys::Result<()> {
+/// A user of its own, and the groups of the container, which so has nothing to do about them.
+fn become_launcher(plan: &Plan, held: u64) -> leanbox_sys::Result<()> {
     const SET_KEEPCAPS: i32 = 8;
     process::prctl(SET_KEEPCAPS, 1, 0)?;
-    process::setgroups(&[])?;
-    process::setgid(LAUNCHER_ID)?;
+    process::setgroups(plan.table(plan.header().groups))?;
+    process::setgid(plan.header().gid)?;
     process::setuid(LAUNCHER_ID)?;
     process::capset(held, 0)
 }
 
 /// Parks a container, and in a slot that serves again the next ones.
 fn serve(plan: Plan, mailbox: *mut Mailbox, for_host: &[Fd]) -> ! {
-    let header = plan.header();
-    if let Err(errno) = null_streams() {
+    let reports = plan.header().reports_end == 1;
+    // Where the kernel tells the host how a process ended, nobody needs to be told here.
+    let children = || match reports {
+        true => process::set_signal(process::SIGCHLD, false),
+        false => process::keep_no_children(),
+    };
+    if let Err(errno) = null_streams().and_then(|()| children()) {
         fail(Step::DESCRIPTOR, errno);
     }
-    // Where the kernel tells the host how a process ended, nobody needs to be told here: ended
-    // children are not kept for a parent that ignores SIGCHLD.
-    let _ = process::set_signal(process::SIGCHLD, header.reports_end == 0);
-    let mut fds = [-1; FOR_HOST_MAX + 1];
-    fds[1..=for_host.len()].copy_from_slice(for_host);
-    let mut count = 1 + for_host.len();
+    if !for_host.is_empty() {
+        let _ = report(Report { kind: Kind::Opened as u32, ..Report::default() }, for_host);
+        for_host.iter().copied().for_each(fd::close);
+    }
     loop {
-        let parked = match container::park(plan, mailbox) {
-            Ok(parked) => parked,
+        match container::park(plan, mailbox) {
+            Ok(parked) if reports => report_both(parked),
+            Ok(_) => {}
             Err(errno) => fail(Step::PARK, errno),
-        };
-        fds[0] = parked.pidfd;
-        let told = report(Report { kind: Kind::Ready as u32, ..Report::default() }, &fds[..count]);
-        fds[..count].iter().copied().for_each(fd::close);
-        count = 1;
-        if told.is_err() {
-            process::exit(0);
         }
-        if header.reports_end == 1 {
-            let ended = await_end(parked);
-            let _ = report(ended, &[]);
-        }
-        if header.reuse == 0 {
-            await_death();
-        }
-        await_order();
+        // SAFETY: the mailbox is mapped as long as the process lives.
+        await_order(unsafe { &(*mailbox).order });
     }
 }
 
-/// The host kills a slot that has served; when the host is gone, the keeper does by its end.
-fn await_death() -> ! {
-    let forever = AtomicU32::new(0);
-    loop {
-        sync::wait_while(&forever, 0, 3_600_000);
+/// The container's beginning and, when it has come, its end.
+fn report_both(parked: Parked) {
+    container::await_parked();
+    let ready = Report { kind: Kind::Ready as u32, ..Report::default() };
+    if report(ready, &[parked.pidfd]).is_err() {
+        process::exit(0);
     }
+    fd::close(parked.pidfd);
+    let ended = await_end(parked.pid);
+    let _ = report(ended, &[]);
 }
 
 /// Standard streams of the slot's own `/dev/null`, for containers that are given none.
@@ -324,10 +317,10 @@ pub(crate) fn null_streams() -> leanbox_sys::Result<()> {
 }
 
 /// Reaps whatever ends until the container does, and what ended with it.
-fn await_end(parked: Parked) -> Report {
+fn await_end(container: i32) -> Report {
     let status = loop {
         match process::wait(-1, process::WALL) {
-            Ok((pid, status)) if pid == parked.pid => break status,
+            Ok((pid, status)) if pid == container => break status,
             Ok(_) => {}
             Err(_) => process::exit(1),
         }
@@ -337,12 +330,23 @@ fn await_end(parked: Parked) -> Report {
     Report { kind: Kind::Ended as u32, step, errno: errno.0, status }
 }
 
-/// Waits for the host's word that the slot was found clean; anything else is the end of it.
-fn await_order() {
-    let mut message = [0; size_of::<crate::wire::Start>()];
-    match socket::receive(ORDERS_FD, &mut message) {
-        Ok(got) if got.length >= 4 && message[0] == Go::Park as u8 => {}
-        _ => process::exit(0),
+/// Sleeps until the host has found the slot clean. One that serves once is killed instead, and
+/// when the host is gone, all end with the keeper.
+fn await_order(order: &AtomicU32) {
+    loop {
+        // One that was killed before it had parked can tell nobody.
+        let patience_ms = if container::has_parked() { 3_600_000 } else { PARK_PATIENCE_MS };
+        sync::wait_while(order, 0, patience_ms);
+        match order.swap(0, Ordering::Acquire) {
+            0 if container::has_parked() => {}
+            0 => fail(Step::PARK, Errno::CHILD),
+            word => {
+                if word == Park::Drained as u32 {
+                    socket::drain(SLOT_FD);
+                }
+                return;
+            }
+        }
     }
 }
 

@@ -22,8 +22,6 @@ pub const HOST_FD: i32 = 5;
 pub const MAILBOXES_FD: i32 = 6;
 /// The slot's socket inside a launcher.
 pub const SLOT_FD: i32 = 3;
-/// The launcher's own socket in a slot that serves again.
-pub const ORDERS_FD: i32 = 4;
 /// The launcher's own user and group inside the slot: the last of its 65,536, so that no
 /// program can alter the launcher with `prlimit` or `/proc/1/oom_score_adj`.
 pub const LAUNCHER_ID: u32 = 65_535;
@@ -148,13 +146,14 @@ pub struct PlanHeader {
     pub hostname: u32,
     /// Text: working directory.
     pub workdir: u32,
-    /// 1: slots serve again; a second socket comes with the request.
+    /// 1: slots serve again.
     pub reuse: u32,
     /// 1: the network namespace of a slot is its place's, which the keeper made.
     pub leases_net: u32,
     /// Explicit padding.
     pub unused: u32,
-    /// 1: the launcher reaps and reports the end; 0: the kernel tells the host (Linux 6.15).
+    /// 1: the launcher reports what was parked, reaps it and reports its end; 0: the container
+    /// reports itself, and the kernel tells the host of its end (Linux 6.15).
     pub reports_end: u32,
 }
 
@@ -219,8 +218,8 @@ impl Plan {
 pub enum Ask {
     /// Take over the template's trees (the descriptors), and map them once for trial.
     Trees = 1,
-    /// Make a slot; descriptors: its socket, in a reused one its orders, then the v2 group to be
-    /// born in, then the groups to join.
+    /// Make a slot; descriptors: its socket, then the v2 group to be born in, then the groups to
+    /// join.
     Make,
     /// Make the cached namespaces of the fork mode; descriptor: its socket.
     Hold,
@@ -306,9 +305,11 @@ impl Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Kind {
-    /// A container is parked; its pidfd comes along, the first time also what was opened for
-    /// the host.
+    /// A container is parked: its own word, which the kernel sends its pidfd along with
+    /// (`SO_PASSPIDFD`), or before Linux 6.15 the launcher's, with the pidfd.
     Ready = 1,
+    /// What the plan has opened for the host comes along; before the first [`Ready`](Self::Ready).
+    Opened,
     /// Making the slot failed.
     Failed,
     /// The container ended (the launcher's word, before Linux 6.15), or is about to end since it
@@ -330,7 +331,7 @@ pub struct Report {
     pub status: i32,
 }
 
-/// What the host tells the parked container (or, between two runs, the launcher).
+/// What the host tells the parked container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Go {
@@ -338,8 +339,17 @@ pub enum Go {
     Exec = 1,
     /// Exit at once: the original's critical path.
     Noop,
-    /// Park the next container (a reused slot was found clean).
-    Park,
+}
+
+/// What the host tells the launcher of a slot that serves again and was found clean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Park {
+    /// Park the next container.
+    Next = 1,
+    /// Throw away what lies in the slot's socket before: descriptors of a container that was
+    /// killed before it received them.
+    Drained,
 }
 
 /// A start. The data in the mailbox (or in the memfd) holds, at the offsets named here, null-ended

@@ -347,6 +347,16 @@ pub fn set_signal(signal: i32, ignore: bool) -> Result<()> {
     unsafe { call(nr::RT_SIGACTION, args) }.map(drop)
 }
 
+/// Has the kernel reap this process's children, as ignoring SIGCHLD would, but so that a child
+/// inherits nothing of it through its exec (sigaction(2), `SA_NOCLDWAIT`).
+pub fn keep_no_children() -> Result<()> {
+    const SA_NOCLDWAIT: usize = 2;
+    let action = [0, SA_NOCLDWAIT, 0, 0];
+    let args = [SIGCHLD as usize, action.as_ptr() as usize, 0, 8];
+    // SAFETY: as above.
+    unsafe { call(nr::RT_SIGACTION, args) }.map(drop)
+}
+
 /// Replaces the set of blocked signals and returns the old one (sigprocmask(2)).
 pub fn set_signal_mask(mask: u64) -> Result<u64> {
     let mut old = 0u64;

@@ -34,9 +34,17 @@ struct Control {
     fds: [Fd; FDS_MAX],
 }
 
+/// Room for the descriptors of a message and for its sender's pidfd.
+#[repr(C, align(8))]
+struct Controls([u8; CONTROLS_BYTES]);
+/// The sender's is a struct cmsghdr with one descriptor, padded.
+const CONTROLS_BYTES: usize = size_of::<Control>() + 24;
+
 const CONTROL_HEADER: usize = 16;
 const SOL_SOCKET: i32 = 1;
 const SCM_RIGHTS: i32 = 1;
+const SCM_PIDFD: i32 = 4;
+const SO_PASSPIDFD: usize = 76;
 /// No SIGPIPE where the other side is gone.
 const MSG_NOSIGNAL: usize = 0x4000;
 const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
@@ -70,6 +78,16 @@ pub fn send(socket: Fd, bytes: &[u8], fds: &[Fd]) -> Result<()> {
     unsafe { call(nr::SENDMSG, [int(socket), &raw const header as usize, MSG_NOSIGNAL]) }.map(drop)
 }
 
+/// Has every message that is received from now on bring its sender's pidfd (unix(7),
+/// `SO_PASSPIDFD`, Linux 6.5).
+pub fn pass_senders(socket: Fd) -> Result<()> {
+    let on = 1i32;
+    let args =
+        [int(socket), SOL_SOCKET as usize, SO_PASSPIDFD, &raw const on as usize, size_of::<i32>()];
+    // SAFETY: the option's value is an int.
+    unsafe { call(nr::SETSOCKOPT, args) }.map(drop)
+}
+
 /// What [`receive`] got.
 pub struct Received {
     /// Bytes of the message; 0 means that the other side is gone.
@@ -78,28 +96,57 @@ pub struct Received {
     pub count: usize,
     /// The descriptors, close-on-exec.
     pub fds: [Fd; FDS_MAX],
+    /// The sender's pidfd, where [`pass_senders`] asked for it; else negative.
+    pub sender: Fd,
 }
 
 /// Receives one message (recvmsg(2)) into `buffer`.
 pub fn receive(socket: Fd, buffer: &mut [u8]) -> Result<Received> {
-    let mut control = Control { length: 0, level: 0, kind: 0, fds: [-1; FDS_MAX] };
+    let mut controls = Controls([0; CONTROLS_BYTES]);
     let mut iov = IoVec { base: buffer.as_mut_ptr() as usize, length: buffer.len() };
     let mut header = MsgHdr {
         name: 0,
         name_length: 0,
         iov: &raw mut iov,
         iov_length: 1,
-        control: (&raw mut control).cast(),
-        control_length: size_of::<Control>(),
+        control: (&raw mut controls).cast(),
+        control_length: size_of::<Controls>(),
         flags: 0,
     };
     let args = [int(socket), &raw mut header as usize, MSG_CMSG_CLOEXEC];
     // SAFETY: the header and all it points to live until the call returns.
     let length = unsafe { call(nr::RECVMSG, args) }?;
-    let has_fds = header.control_length >= CONTROL_HEADER && control.kind == SCM_RIGHTS;
-    let count =
-        if has_fds { (control.length.saturating_sub(CONTROL_HEADER) / 4).min(FDS_MAX) } else { 0 };
-    Ok(Received { length, count, fds: control.fds })
+    let mut received = Received { length, count: 0, fds: [-1; FDS_MAX], sender: -1 };
+    let control = controls.0.get(..header.control_length).unwrap_or(&[]);
+    received.take_descriptors(control);
+    Ok(received)
+}
+
+impl Received {
+    /// Out of the kernel's struct cmsghdrs, one behind the other, each padded to 8 bytes.
+    fn take_descriptors(&mut self, mut control: &[u8]) {
+        let number = |bytes: &[u8], at: usize| {
+            bytes
+                .get(at..at + 4)
+                .and_then(|word| word.try_into().ok())
+                .map_or(0, i32::from_ne_bytes)
+        };
+        while control.len() >= CONTROL_HEADER {
+            let length = (number(control, 0) as usize).clamp(CONTROL_HEADER, control.len());
+            let (descriptors, kind) = (&control[CONTROL_HEADER..length], number(control, 12));
+            for word in descriptors.chunks_exact(4) {
+                match kind {
+                    SCM_PIDFD => self.sender = number(word, 0),
+                    SCM_RIGHTS if self.count < FDS_MAX => {
+                        self.fds[self.count] = number(word, 0);
+                        self.count += 1;
+                    }
+                    _ => {}
+                }
+            }
+            control = control.get(length.next_multiple_of(8)..).unwrap_or(&[]);
+        }
+    }
 }
 
 /// Throws away what lies in the socket, descriptors too; it waits for nothing.

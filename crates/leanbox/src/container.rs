@@ -24,6 +24,9 @@ const EXEC_PATIENCE: Duration = Duration::from_secs(60);
 /// The longest sleep between two looks at a container that says nothing.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Of a raw wait status (wait(2)): by SIGKILL.
+const KILLED: i32 = 9;
+
 /// When it began, and until when it may run.
 #[derive(Debug)]
 pub(crate) struct Started {
@@ -92,7 +95,7 @@ impl Container {
 
     /// Hands the start to its slot.
     pub(crate) fn start(&mut self, go: Go, message: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
-        let Some(slot) = &self.slot else { return Ok(()) };
+        let Some(slot) = &mut self.slot else { return Ok(()) };
         let mailboxes = &self.pool.template().inner.mailboxes;
         slot.start(mailboxes, go, message, fds, self.started.stamp_ns.is_some())?;
         self.started.start = self.started.began.elapsed();
@@ -232,9 +235,13 @@ impl Container {
 
     fn finish(&mut self, (told, timed_out): (Told, bool)) -> Result<Outcome> {
         let timed_out = self.deadline.take().is_some_and(Deadline::call_off) || timed_out;
-        let slot =
+        let mut slot =
             self.slot.take().ok_or_else(|| Error::invalid("the outcome was taken already"))?;
-        let usage = slot.ground.group.delta(slot.baseline());
+        let was_killed = !matches!(told, Told::Ended(status) if status & 0x7f != KILLED);
+        let usage = slot.ground.group.since(&slot.baseline, was_killed).map(|(used, now)| {
+            slot.baseline = now;
+            used
+        });
         let wall = self.started.began.elapsed();
         let first_instruction = self.started.stamp_ns.map(|before| {
             let begun_ns = self.pool.template().inner.mailboxes.begun_ns(slot.ground.place);

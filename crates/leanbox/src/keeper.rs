@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::io::{IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Room for the descriptors of one message: trees at most.
@@ -281,6 +281,25 @@ pub(crate) fn receive_with_fds(
         }
     }
     Ok((length, fds))
+}
+
+/// As [`receive_with_fds`], and the sender's pidfd where the socket passes it on: of a kind of
+/// control message that is too new for the library.
+#[allow(unsafe_code, reason = "the kernel has just made these descriptors, for nobody else")]
+pub(crate) fn receive_with_sender(
+    socket: &OwnedFd,
+    bytes: &mut [u8],
+) -> Result<(usize, Vec<OwnedFd>, Option<OwnedFd>), Errno> {
+    let came = loop {
+        match leanbox_sys::socket::receive(socket.as_raw_fd(), bytes) {
+            Err(leanbox_sys::Errno::INTR) => {}
+            other => break other.map_err(|errno| Errno::from_raw_os_error(errno.0))?,
+        }
+    };
+    // SAFETY: see above; each is taken once.
+    let own = |fd: &i32| unsafe { OwnedFd::from_raw_fd(*fd) };
+    let sender = Some(&came.sender).filter(|fd| **fd >= 0).map(own);
+    Ok((came.length, came.fds[..came.count].iter().map(own).collect(), sender))
 }
 
 /// Whether the process of a pidfd has ended (pidfd_open(2), "poll").

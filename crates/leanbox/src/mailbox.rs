@@ -4,7 +4,7 @@
 //! benchmarks ask for.
 
 use crate::{Error, Result};
-use leanbox_launcher::wire::{BLOCKS_MAX, MAILBOX_BYTES, Mailbox};
+use leanbox_launcher::wire::{BLOCKS_MAX, MAILBOX_BYTES, Mailbox, Park};
 use leanbox_sys::memory::Shared;
 use leanbox_sys::sync;
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -48,6 +48,14 @@ impl Mailboxes {
         sync::wake_all(word).is_ok_and(|woken| woken > 0)
     }
 
+    /// Has the launcher at `place` park the next container.
+    pub(crate) fn order(&self, place: u32, park: Park) {
+        if let Some(word) = self.0.word(base(place) + offset_of!(Mailbox, order)) {
+            word.store(park as u32, Ordering::Release);
+            let _ = sync::wake_all(word);
+        }
+    }
+
     /// When the container had woken, where that was asked for: `CLOCK_MONOTONIC`, if it tells the
     /// truth.
     pub(crate) fn begun_ns(&self, place: u32) -> u64 {
@@ -57,9 +65,11 @@ impl Mailboxes {
     /// Leaves nothing of a start for whoever has the place next.
     pub(crate) fn clear(&self, place: u32) {
         let base = base(place);
-        let used = |word: &std::sync::atomic::AtomicU32| word.load(Ordering::Relaxed) != 0;
+        let used = |field: usize| {
+            self.0.word(base + field).is_some_and(|word| word.load(Ordering::Relaxed) != 0)
+        };
         // One that no start was posted to was never written, and has no memory yet.
-        if self.0.word(base + offset_of!(Mailbox, go)).is_some_and(used) {
+        if used(offset_of!(Mailbox, go)) || used(offset_of!(Mailbox, order)) {
             self.0.clear(base, MAILBOX_BYTES);
         }
     }

@@ -2,21 +2,20 @@
 //! that was not made.
 
 use crate::cgroup::Group;
-use crate::keeper::{Keeper, has_ended, packet_pair, receive_with_fds};
+use crate::keeper::{Keeper, has_ended, packet_pair, receive_with_sender};
 use crate::plan::{Plan, step_error};
 use crate::slot::{Dying, Ground, PATIENCE, Slot};
 use crate::traces::Traces;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, probe};
 use leanbox_launcher::wire::{Ask, Kind, Report, Request, message_of};
 use rustix::io::Errno;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// A slot that the keeper was asked for.
 #[derive(Debug)]
 pub(crate) struct Making {
     ground: Ground,
     socket: OwnedFd,
-    orders: Option<OwnedFd>,
 }
 
 /// Why a slot was not made, and what may still be dying of it.
@@ -30,22 +29,14 @@ pub(crate) struct Unmade {
 
 impl Making {
     /// Asks for a slot; the keeper works while the host goes on.
-    pub(crate) fn ask(
-        keeper: &Keeper,
-        plan: &Plan,
-        ground: Ground,
-    ) -> Result<Self, Box<(Error, Ground)>> {
-        match Self::request(keeper, plan, &ground) {
-            Ok((socket, orders)) => Ok(Self { ground, socket, orders }),
+    pub(crate) fn ask(keeper: &Keeper, ground: Ground) -> Result<Self, Box<(Error, Ground)>> {
+        match Self::request(keeper, &ground) {
+            Ok(socket) => Ok(Self { ground, socket }),
             Err(error) => Err(Box::new((error, ground))),
         }
     }
 
-    fn request(
-        keeper: &Keeper,
-        plan: &Plan,
-        ground: &Ground,
-    ) -> Result<(OwnedFd, Option<OwnedFd>)> {
+    fn request(keeper: &Keeper, ground: &Ground) -> Result<OwnedFd> {
         let (socket, theirs) = packet_pair()?;
         rustix::net::sockopt::set_socket_timeout(
             &socket,
@@ -53,9 +44,13 @@ impl Making {
             Some(PATIENCE),
         )
         .map_err(|errno| Error::syscall("setsockopt(SO_RCVTIMEO)", errno))?;
-        let orders = if plan.reuse { Some(packet_pair()?) } else { None };
+        if probe::kernel_tells_ends() {
+            // The parked container speaks for itself, and its pidfd comes with its word.
+            leanbox_sys::socket::pass_senders(socket.as_raw_fd()).map_err(|errno| {
+                Error::syscall("setsockopt(SO_PASSPIDFD)", Errno::from_raw_os_error(errno.0))
+            })?;
+        }
         let mut fds = vec![theirs.as_fd()];
-        fds.extend(orders.iter().map(|(_, theirs)| theirs.as_fd()));
         let into = ground.group.into_dir();
         fds.extend(into);
         fds.extend(ground.group.join_fds().iter().map(AsFd::as_fd));
@@ -69,8 +64,7 @@ impl Making {
             scratch: 0,
         };
         keeper.send(request, &fds)?;
-        drop(fds);
-        Ok((socket, orders.map(|(ours, _)| ours)))
+        Ok(socket)
     }
 
     /// Readable when it is there, or failed.
@@ -95,7 +89,7 @@ impl Making {
             let free = Some(Box::new(self.ground));
             return Err(Unmade { error: error.during("making a slot"), left: None, free });
         };
-        match first_report(&self.socket, &launcher, plan) {
+        match first_reports(&self.socket, &launcher, plan) {
             Ok((container, opened)) => self.into_slot(launcher, container, opened, plan.reuse),
             Err(error) => {
                 let dying = Dying { ground: self.ground, launcher };
@@ -112,14 +106,14 @@ impl Making {
         opened: Vec<OwnedFd>,
         reuse: bool,
     ) -> Result<Slot, Unmade> {
-        let Self { ground, socket, orders } = self;
+        let Self { ground, socket } = self;
         let seen = ground.group.baseline().and_then(|baseline| {
             let traces = if reuse { Some(Traces::first_look(opened)?) } else { None };
             Ok((baseline, traces))
         });
         match seen {
             Ok((baseline, traces)) => {
-                Ok(Slot { ground, socket, orders, launcher, container, baseline, traces })
+                Ok(Slot { ground, socket, launcher, container, baseline, traces, gave_fds: false })
             }
             Err(error) => {
                 let left = Some(Box::new(Dying { ground, launcher }));
@@ -129,34 +123,57 @@ impl Making {
     }
 }
 
-/// The launcher's first report: nothing hostile has run yet, so it may take its time.
-fn first_report(
+/// The slot's first words: nothing hostile has run yet, so it may take its time.
+fn first_reports(
     socket: &OwnedFd,
     launcher: &OwnedFd,
     plan: &Plan,
 ) -> Result<(OwnedFd, Vec<OwnedFd>)> {
+    let mut opened = Vec::new();
     loop {
-        match one_report(socket, plan) {
+        match receive_report(socket, plan) {
             Err(error)
                 if error.errno() == Some(Errno::AGAIN.raw_os_error())
                     && !has_ended(launcher, 0) => {}
-            other => return other,
+            Err(error) => return Err(error),
+            Ok(came) if came.kind == Kind::Opened as u32 => opened = came.fds,
+            Ok(came) => return came.container(plan).map(|container| (container, opened)),
         }
     }
 }
 
-/// What a launcher that has parked a container says, if it says so in time: the container's
-/// pidfd, and what was opened for the host.
-pub(crate) fn one_report(socket: &OwnedFd, plan: &Plan) -> Result<(OwnedFd, Vec<OwnedFd>)> {
+/// The container that was parked next, if its slot says so in time.
+pub(crate) fn next_container(socket: &OwnedFd, plan: &Plan) -> Result<OwnedFd> {
+    receive_report(socket, plan)?.container(plan)
+}
+
+/// A report and what came with it.
+struct Came {
+    kind: u32,
+    fds: Vec<OwnedFd>,
+    sender: Option<OwnedFd>,
+}
+
+impl Came {
+    /// The pidfd of a container that is parked.
+    fn container(mut self, plan: &Plan) -> Result<OwnedFd> {
+        let container = if plan.reports_end { self.fds.pop() } else { self.sender };
+        container.filter(|_| self.kind == Kind::Ready as u32).ok_or_else(gone)
+    }
+}
+
+fn gone() -> Error {
+    Error::new(ErrorKind::Gone, "the launcher died while its slot was made")
+        .remedy("is the memory limit too small?")
+}
+
+fn receive_report(socket: &OwnedFd, plan: &Plan) -> Result<Came> {
     let mut bytes = [0; size_of::<Report>()];
-    let (length, mut fds) = receive_with_fds(socket, &mut bytes)
+    let (length, fds, sender) = receive_with_sender(socket, &mut bytes)
         .map_err(|errno| Error::syscall("recvmsg(launcher)", errno))?;
-    let gone = || Error::new(ErrorKind::Gone, "the launcher died while its slot was made");
-    let report = message_of::<Report>(&bytes[..length])
-        .ok_or_else(|| gone().remedy("is the memory limit too small?"))?;
-    if report.kind != Kind::Ready as u32 || fds.is_empty() {
+    let report = message_of::<Report>(&bytes[..length]).ok_or_else(gone)?;
+    if report.kind != Kind::Ready as u32 && report.kind != Kind::Opened as u32 {
         return Err(step_error(plan, report.step, report.errno, false).during("making a slot"));
     }
-    let container = fds.remove(0);
-    Ok((container, fds))
+    Ok(Came { kind: report.kind, fds, sender })
 }

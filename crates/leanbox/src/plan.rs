@@ -17,6 +17,7 @@ pub(crate) struct Plan {
     pub(crate) workdir: String,
     pub(crate) reuse: bool,
     pub(crate) leases_net: bool,
+    pub(crate) reports_end: bool,
     pub(crate) filter: Vec<Instruction>,
     pub(crate) trees: Vec<Tree>,
     pub(crate) slot: Vec<Operation>,
@@ -156,7 +157,7 @@ impl Plan {
             reuse: u32::from(self.reuse),
             leases_net: u32::from(self.leases_net),
             unused: 0,
-            reports_end: u32::from(!crate::probe::kernel_tells_ends()),
+            reports_end: u32::from(self.reports_end),
         };
         header.length = layout.bytes.len() as u64;
         layout.bytes[..size_of::<PlanHeader>()].copy_from_slice(bytes_of(&header));

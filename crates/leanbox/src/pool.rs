@@ -135,7 +135,7 @@ impl Pool {
         if !inner.plan.reuse {
             return self.discard(slot);
         }
-        match slot.reset(&inner.keeper, &inner.plan) {
+        match slot.reset(inner) {
             Ok(slot) => {
                 let mut state = self.shared.state();
                 state.out -= 1;

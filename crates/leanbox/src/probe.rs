@@ -26,6 +26,14 @@ pub fn kernel_tells_ends() -> bool {
     *TELLS.get_or_init(|| !is_off("pidfd_info") && kernel_version() >= (6, 15))
 }
 
+/// Whether every change of a tmpfs folder that was looked at gets a time of its own (multigrain
+/// timestamps, Linux 6.13).
+#[must_use]
+pub fn times_tell_changes() -> bool {
+    static TELL: OnceLock<bool> = OnceLock::new();
+    *TELL.get_or_init(|| !is_off("multigrain") && kernel_version() >= (6, 13))
+}
+
 /// What failed on a kernel that is too old failed for that, whatever call met it first. Asked only
 /// when something has failed.
 pub(crate) fn blame_old_kernel(error: Error) -> Error {

@@ -153,6 +153,7 @@ pub(crate) fn plan(recipe: &Recipe, identity: Identity, idmap: bool) -> Result<P
         workdir,
         reuse: recipe.policy == Policy::Reuse,
         leases_net: recipe.leases_net(),
+        reports_end: !crate::probe::kernel_tells_ends(),
         filter: filter::compile(&recipe.capabilities),
         trees: tree_list(recipe, idmap)?,
         slot: slot_operations(recipe, held)?,

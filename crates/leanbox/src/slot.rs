@@ -5,15 +5,13 @@
 use crate::cgroup::{Baseline, Group};
 use crate::keeper::{Keeper, has_ended, send_with_fds};
 use crate::mailbox::Mailboxes;
-use crate::making::one_report;
+use crate::making::next_container;
 use crate::owner::Block;
-use crate::plan::Plan;
+use crate::template::Inner;
 use crate::traces::{Pristine, Traces};
 use crate::upper::Turn;
 use crate::{Error, ErrorKind, Result, probe};
-use leanbox_launcher::wire::{
-    Ask, Go, Report, Request, START_FDS_MAX, Start, bytes_of, message_of,
-};
+use leanbox_launcher::wire::{Ask, Go, Park, Report, Request, START_FDS_MAX, Start, message_of};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
@@ -39,15 +37,17 @@ pub(crate) struct Ground {
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) ground: Ground,
-    /// Read by the parked container, later only to tell of a failed exec.
+    /// Read by the parked container for its descriptors; it tells what is parked, and of a
+    /// failed exec.
     pub(crate) socket: OwnedFd,
-    /// Read by the launcher of a slot that serves again.
-    pub(crate) orders: Option<OwnedFd>,
     pub(crate) launcher: OwnedFd,
     /// The parked container's, taken before it ran anything.
     pub(crate) container: OwnedFd,
     pub(crate) baseline: Baseline,
+    /// Of a slot that serves again.
     pub(crate) traces: Option<Traces>,
+    /// Descriptors were sent into the slot, and may lie there still.
+    pub(crate) gave_fds: bool,
 }
 
 /// A slot whose launcher was killed and may not be gone yet.
@@ -70,7 +70,7 @@ pub(crate) enum Told {
 impl Slot {
     /// Hands a start to the parked container. `message` begins with a [`Start`].
     pub(crate) fn start(
-        &self,
+        &mut self,
         mailboxes: &Mailboxes,
         go: Go,
         message: &[u8],
@@ -80,6 +80,7 @@ impl Slot {
         debug_assert!(fds.len() <= START_FDS_MAX + 2);
         // One that executes nothing places no streams.
         if !fds.is_empty() && go == Go::Exec {
+            self.gave_fds = true;
             send_with_fds(&self.socket, &[0; 8], fds).map_err(|errno| {
                 Error::syscall("sendmsg(start)", errno).with_kind(ErrorKind::Gone)
             })?;
@@ -167,11 +168,6 @@ impl Slot {
         self.launcher.as_fd()
     }
 
-    /// What the group used since the slot was last made ready.
-    pub(crate) fn baseline(&self) -> &Baseline {
-        &self.baseline
-    }
-
     /// Kills everything in the slot; whether the launcher is frozen or hijacked does not matter.
     pub(crate) fn kill(self) -> Dying {
         let dying = Dying { ground: self.ground, launcher: self.launcher };
@@ -186,14 +182,14 @@ impl Slot {
 
     /// Makes a reused slot ready again, or gives it up: an error is the end of the slot. What is
     /// dirty beyond its scratch is not cleaned but thrown away.
-    pub(crate) fn reset(mut self, keeper: &Keeper, plan: &Plan) -> Result<Self, Box<Self>> {
-        match self.try_reset(keeper, plan) {
+    pub(crate) fn reset(mut self, inner: &Inner) -> Result<Self, Box<Self>> {
+        match self.try_reset(inner) {
             Ok(true) => Ok(self),
             _ => Err(Box::new(self)),
         }
     }
 
-    fn try_reset(&mut self, keeper: &Keeper, plan: &Plan) -> Result<bool> {
+    fn try_reset(&mut self, inner: &Inner) -> Result<bool> {
         if self.ground.group.processes()? != 1 {
             return Ok(false);
         }
@@ -205,20 +201,16 @@ impl Slot {
             if Pristine::of(dir)? == *pristine {
                 continue;
             }
-            *dir = renew_scratch(keeper, &self.ground, &self.launcher, index)?;
+            *dir = renew_scratch(&inner.keeper, &self.ground, &self.launcher, index)?;
             *pristine = Pristine::of(dir)?;
         }
-        if !self.ground.group.reset_peak()? {
+        if !self.ground.group.renew_peak(&self.baseline, &mut traces.quiet_peak_bytes)? {
             return Ok(false);
         }
-        self.baseline = self.ground.group.baseline()?;
-        let park = Start { go: Go::Park as u32, ..empty_start() };
-        let Some(orders) = &self.orders else { return Ok(false) };
-        send_with_fds(orders, bytes_of(&park), &[])
-            .map_err(|errno| Error::syscall("sendmsg(launcher)", errno))?;
+        let park = if std::mem::take(&mut self.gave_fds) { Park::Drained } else { Park::Next };
+        inner.mailboxes.order(self.ground.place, park);
         // One look: whoever ran here may have silenced it.
-        let (container, _) = one_report(&self.socket, plan)?;
-        self.container = container;
+        self.container = next_container(&self.socket, &inner.plan)?;
         Ok(true)
     }
 }

@@ -204,7 +204,7 @@ impl TemplateBuilder {
         let mut first = First::Group(parent.first(&recipe.limits)?);
         if let (Some(starting), true) = (&starting, recipe.ahead) {
             let turn = upper.as_ref().map(Upper::turn).transpose()?;
-            first = first.begin(starting.keeper(), &plan, block, turn)?;
+            first = first.begin(starting.keeper(), block, turn)?;
         }
         let (keeper, plan, shared_block) = match starting.map(|starting| starting.ready(&plan)) {
             Some(Ok(keeper)) => (keeper, plan, None),
@@ -336,10 +336,10 @@ impl Inner {
 
 impl First {
     /// Asks for the first slot, on this group.
-    fn begin(self, keeper: &Keeper, plan: &Plan, block: Block, turn: Option<Turn>) -> Result<Self> {
+    fn begin(self, keeper: &Keeper, block: Block, turn: Option<Turn>) -> Result<Self> {
         let Self::Group(group) = self else { return Ok(self) };
         let ground = Ground { number: FIRST, place: Places::FIRST, block, group, _turn: turn };
-        Making::ask(keeper, plan, ground).map(Self::Slot).map_err(|unasked| unasked.0)
+        Making::ask(keeper, ground).map(Self::Slot).map_err(|unasked| unasked.0)
     }
 
     /// The keeper has ended without making it.

@@ -1,7 +1,7 @@
 //! Where a run in a reused slot can leave something, and whether it did: asked of the kernel,
 //! through descriptors that were opened before anything ran in the slot.
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, probe};
 use std::os::fd::OwnedFd;
 
 /// Files that a reused slot's launcher opened: `/tmp`, `/dev/shm`, then what counts objects.
@@ -13,18 +13,28 @@ pub(crate) struct Traces {
     pub(crate) scratch: [(OwnedFd, Pristine); SCRATCH],
     /// `/proc/sysvipc/{shm,sem,msg}` and `/proc/net/dev` of the slot, with their first texts.
     counters: Vec<(OwnedFd, Vec<u8>)>,
+    /// The group's peak of memory after it was last reset.
+    pub(crate) quiet_peak_bytes: u64,
 }
 
-/// A tmpfs nobody wrote to.
+/// A tmpfs nobody wrote to, by its root folder: whoever leaves something in it, or alters the
+/// folder, changes the time of the folder's status, which nobody can set.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Pristine {
-    blocks_free: u64,
-    inodes_free: u64,
     mode: u32,
     owner: (u32, u32),
     links: u64,
-    /// Of the status, which nobody can set: with it every change to the folder itself shows.
+    size: i64,
     changed: (i64, u64),
+    older: Option<Older>,
+}
+
+/// What else is looked at where that time is the last tick's, so that what came within one tick
+/// would not show.
+#[derive(Debug, PartialEq, Eq)]
+struct Older {
+    blocks_free: u64,
+    inodes_free: u64,
     attributes: usize,
 }
 
@@ -38,7 +48,7 @@ impl Traces {
         let counters = counters
             .into_iter()
             .map(|file| {
-                let text = read_all(&file)?;
+                let text = read(&file, &mut [0; TEXT_MOST])?.to_vec();
                 Ok((file, text))
             })
             .collect::<Result<_>>()?;
@@ -47,12 +57,13 @@ impl Traces {
             Ok::<_, Error>((dir, pristine))
         });
         let mut next = || scratch.next().unwrap_or_else(|| Err(missing()));
-        Ok(Self { scratch: [next()?, next()?], counters })
+        Ok(Self { scratch: [next()?, next()?], counters, quiet_peak_bytes: 0 })
     }
 
     pub(crate) fn counters_untouched(&self) -> Result<bool> {
         for (file, first) in &self.counters {
-            if read_all(file)? != *first {
+            let mut text = [0; TEXT_MOST];
+            if read(file, &mut text)? != first {
                 return Ok(false);
             }
         }
@@ -60,29 +71,37 @@ impl Traces {
     }
 }
 
-/// The whole of a small file of `/proc`; more than a page of objects is surely not untouched.
-fn read_all(file: &OwnedFd) -> Result<Vec<u8>> {
-    let mut text = vec![0; 4096];
-    let length = rustix::io::pread(file, &mut text, 0)
+/// More than a line of objects is surely not untouched.
+const TEXT_MOST: usize = 1024;
+
+/// The beginning of a small file of `/proc`.
+fn read<'a>(file: &OwnedFd, text: &'a mut [u8; TEXT_MOST]) -> Result<&'a [u8]> {
+    let length = rustix::io::pread(file, &mut text[..], 0)
         .map_err(|errno| Error::syscall("pread(traces of a slot)", errno))?;
-    text.truncate(length);
-    Ok(text)
+    Ok(&text[..length])
 }
 
 impl Pristine {
     pub(crate) fn of(dir: &OwnedFd) -> Result<Self> {
         let wrap = |errno| Error::syscall("fstat(scratch of a slot)", errno);
-        let space = rustix::fs::fstatvfs(dir).map_err(wrap)?;
         let stat = rustix::fs::fstat(dir).map_err(wrap)?;
-        let attributes = rustix::fs::flistxattr(dir, &mut [0u8; 0][..]).unwrap_or(0);
+        let older = if probe::times_tell_changes() { None } else { Some(Older::of(dir)?) };
         Ok(Self {
-            blocks_free: space.f_bfree,
-            inodes_free: space.f_ffree,
             mode: stat.st_mode,
             owner: (stat.st_uid, stat.st_gid),
             links: stat.st_nlink,
+            size: stat.st_size,
             changed: (stat.st_ctime, stat.st_ctime_nsec),
-            attributes,
+            older,
         })
+    }
+}
+
+impl Older {
+    fn of(dir: &OwnedFd) -> Result<Self> {
+        let space = rustix::fs::fstatvfs(dir)
+            .map_err(|errno| Error::syscall("fstatfs(scratch of a slot)", errno))?;
+        let attributes = rustix::fs::flistxattr(dir, &mut [0u8; 0][..]).unwrap_or(0);
+        Ok(Self { blocks_free: space.f_bfree, inodes_free: space.f_ffree, attributes })
     }
 }

@@ -1,22 +1,27 @@
 //! The page by which a host starts what is parked in a slot.
 
-#[cfg(doc)]
-use super::Go;
 use super::Start;
+#[cfg(doc)]
+use super::{Go, Park};
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
 /// Bytes of a mailbox: a page, so that a slot maps no other's.
 pub const MAILBOX_BYTES: usize = 4096;
 /// Bytes of a [`Start`]'s data that fit into the mailbox; more comes in a memfd.
-pub const INLINE_MAX: usize = MAILBOX_BYTES - 16 - size_of::<Start>();
+pub const INLINE_MAX: usize = MAILBOX_BYTES - 24 - size_of::<Start>();
 /// A page that host and slot have in common: the parked container sleeps until `go` is not 0. The
 /// program never has it, since an exec leaves the launcher's memory.
 #[repr(C)]
 pub struct Mailbox {
     /// A [`Go`], written last; 0 while the container is parked.
     pub go: AtomicU32,
+    /// What a slot that serves again is to do between two runs, a [`Park`]; its launcher sleeps
+    /// until it is not 0, and takes it away.
+    pub order: AtomicU32,
     /// 1: `begun_ns` is asked for.
     pub stamp: AtomicU32,
+    /// Explicit padding.
+    pub unused: u32,
     /// `CLOCK_MONOTONIC` when the container had woken: for benchmarks. Hostile input.
     pub begun_ns: AtomicU64,
     /// What to do.

@@ -99,9 +99,10 @@ impl Group {
         self.counters.baseline()
     }
 
-    /// What was used since `baseline`.
-    pub(crate) fn delta(&self, baseline: &Baseline) -> Result<Usage> {
-        self.counters.since(baseline, self.memory_max_bytes)
+    /// What was used since `baseline`, and the baseline of whoever runs next. `was_killed`: a
+    /// process was, and the kernel may have done it.
+    pub(crate) fn since(&self, baseline: &Baseline, was_killed: bool) -> Result<(Usage, Baseline)> {
+        self.counters.since(baseline, self.memory_max_bytes, was_killed)
     }
 
     /// How many processes and threads are in the group, the launcher among them.
@@ -109,9 +110,16 @@ impl Group {
         self.counters.processes()
     }
 
-    /// Starts a new peak of memory. `false`: this kernel cannot; take a fresh group.
-    pub(crate) fn reset_peak(&self) -> Result<bool> {
-        self.counters.reset_peak()
+    /// Starts a new peak of memory, unless that of `last` is as good as new: it has risen over
+    /// `quiet_bytes`, the peak after the last reset, by no more than the kernel charges ahead.
+    /// `false`: this kernel cannot; take a fresh group.
+    pub(crate) fn renew_peak(&self, last: &Baseline, quiet_bytes: &mut u64) -> Result<bool> {
+        if last.memory_peak_bytes() <= quiet_bytes.saturating_add(LEFT_OVER_MOST_BYTES) {
+            return Ok(true);
+        }
+        let can = self.counters.reset_peak()?;
+        *quiet_bytes = self.counters.peak_bytes()?;
+        Ok(can)
     }
 
     /// Makes the group as good as new, when no process is left in it: gives back the memory that
@@ -127,7 +135,7 @@ impl Group {
         if memory_now(memory)? > most {
             give_back(memory);
         }
-        Ok(memory_now(memory)? <= most && self.reset_peak()?)
+        Ok(memory_now(memory)? <= most && self.counters.reset_peak()?)
     }
 
     /// Kills everything in the group at once. `false`: v1, or v2 before 5.14, cannot; kill pid 1

@@ -54,6 +54,13 @@ impl Usage {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Baseline(pub(super) Usage);
 
+impl Baseline {
+    /// The peak when it was taken.
+    pub(crate) fn memory_peak_bytes(&self) -> u64 {
+        self.0.memory_peak_bytes
+    }
+}
+
 /// The counters of one group.
 #[derive(Debug)]
 pub(super) struct Counters {
@@ -133,18 +140,26 @@ impl Counters {
         Ok(Baseline(Usage { cpu: self.cpu()?, ..Usage::default() }))
     }
 
-    /// What was used since `baseline` under a limit of `memory_max_bytes`. The counters of
-    /// killings are only read where the peak came near the limit: a kill for the group's own
-    /// limit follows a charge of at most 32 KiB (the kernel kills for no larger allocation).
-    pub(super) fn since(&self, baseline: &Baseline, memory_max_bytes: u64) -> Result<Usage> {
+    /// What was used since `baseline` under a limit of `memory_max_bytes`, and the baseline of
+    /// whoever runs next. The counters of killings are only read where a process was killed or the
+    /// peak came near the limit: a kill for the group's own limit follows a charge of at most
+    /// 32 KiB (the kernel kills for no larger allocation).
+    pub(super) fn since(
+        &self,
+        baseline: &Baseline,
+        memory_max_bytes: u64,
+        was_killed: bool,
+    ) -> Result<(Usage, Baseline)> {
         const NEAR_BYTES: u64 = 4 << 20;
         self.has_served();
         let peak = value(&self.peak, "")?;
-        if self.peak.is_none() || peak + NEAR_BYTES >= memory_max_bytes {
-            return Ok(self.usage()?.delta(baseline));
-        }
-        let cpu = self.cpu()?.saturating_sub(baseline.0.cpu);
-        Ok(Usage { cpu, memory_peak_bytes: peak, ..Usage::default() })
+        let near = self.peak.is_none() || peak + NEAR_BYTES >= memory_max_bytes;
+        let now = if near || was_killed {
+            self.usage()?
+        } else {
+            Usage { cpu: self.cpu()?, memory_peak_bytes: peak, ..baseline.0 }
+        };
+        Ok((now.delta(baseline), Baseline(now)))
     }
 
     fn cpu(&self) -> Result<Duration> {
@@ -156,6 +171,11 @@ impl Counters {
 
     pub(super) fn processes(&self) -> Result<u64> {
         self.processes.value("")
+    }
+
+    /// The most memory at one time since the last reset.
+    pub(super) fn peak_bytes(&self) -> Result<u64> {
+        value(&self.peak, "")
     }
 
     /// Starts a new peak: v1 by writing 0; v2 from 6.12 on by any write, for this descriptor

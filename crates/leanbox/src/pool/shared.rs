@@ -167,7 +167,7 @@ impl Shared {
         }
         let group = self.remains().clean_group();
         let ground = inner.ground(group)?;
-        Making::ask(&inner.keeper, &inner.plan, ground).map_err(|unasked| {
+        Making::ask(&inner.keeper, ground).map_err(|unasked| {
             let (error, ground) = *unasked;
             self.remains().take_ground(inner, ground);
             error
