@@ -203,7 +203,7 @@ impl Keeper {
         let pid = unsafe { process::fork3(&args) }.map_err(|errno| (Step::CLONE, errno))?;
         if pid == 0 {
             let turn = (self.mapped, self.turn);
-            launcher::main(self.plan, *socket, groups, trees, turn, request.place);
+            launcher::main(self.plan, *socket, groups, trees, turn, request);
         }
         let written = write_id_maps(pid, request.id_base);
         self.mapped.store(self.turn, Ordering::Release);

@@ -8,7 +8,7 @@ use crate::container::{self, Parked};
 use crate::pages;
 use crate::wire::{
     Kind, LAUNCHER_ID, MAILBOX_BYTES, MAILBOXES_FD, Mailbox, Op, OpKind, Park, Plan, Report,
-    SLOT_FD, Step, TREES_MAX, bytes_of,
+    Request, SLOT_FD, Step, TREES_MAX, bytes_of,
 };
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -18,6 +18,14 @@ use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, memory, socket, sync};
 
 /// The most descriptors a launcher opens for the host.
 const FOR_HOST_MAX: usize = 8;
+/// The most groups it joins: one for each hierarchy of v1.
+const GROUPS_MAX: usize = 16;
+
+/// The groups to join.
+struct Groups {
+    fds: [Fd; GROUPS_MAX],
+    count: usize,
+}
 
 /// How long a container may take to park: it is scheduled like any process.
 const PARK_PATIENCE_MS: u64 = 1000;
@@ -25,7 +33,8 @@ const PARK_PATIENCE_MS: u64 = 1000;
 /// What a launcher was born with.
 struct Making<'a> {
     plan: Plan,
-    groups: &'a [Fd],
+    cold: bool,
+    groups: Groups,
     trees: &'a [Fd],
     turn: Option<(&'static AtomicU32, u32)>,
     for_host: [Fd; FOR_HOST_MAX],
@@ -40,15 +49,16 @@ pub(crate) fn main(
     groups: &[Fd],
     trees: &[Fd],
     turn: (&'static AtomicU32, u32),
-    place: u32,
+    request: Request,
 ) -> ! {
     let mut making =
-        Making { plan, groups, trees, turn: Some(turn), for_host: [-1; FOR_HOST_MAX], opened: 0 };
+        Making { cold: request.cold == 1, turn: Some(turn), ..Making::new(plan, trees) };
+    making.groups.take(groups);
     take_socket(socket);
     // The kernel shares the CPUs out to sessions: each slot gets its share.
     let _ = process::setsid();
     let near = pages::near(pages::MAILBOX);
-    let offset = place as usize * MAILBOX_BYTES;
+    let offset = request.place as usize * MAILBOX_BYTES;
     let mailbox = match memory::map_shared(near, MAILBOXES_FD, offset, MAILBOX_BYTES, true) {
         Ok(mailbox) => mailbox.cast::<Mailbox>(),
         Err(errno) => fail(Step::RECEIVE, errno),
@@ -65,8 +75,7 @@ pub(crate) fn main(
 
 /// Becomes the keeper of the fork mode's cached namespaces, until the host closes the socket.
 pub(crate) fn hold(plan: Plan, socket: Fd, trees: &[Fd]) -> ! {
-    let mut making =
-        Making { plan, groups: &[], trees, turn: None, for_host: [-1; FOR_HOST_MAX], opened: 0 };
+    let mut making = Making::new(plan, trees);
     take_socket(socket);
     let ops = plan.table(plan.header().holder_ops);
     if let Err((step, errno)) = making.carry_out(ops) {
@@ -120,7 +129,31 @@ pub(crate) fn options(plan: &Plan, mut offset: u32) -> impl Iterator<Item = FsOp
     })
 }
 
-impl Making<'_> {
+impl Groups {
+    fn take(&mut self, fds: &[Fd]) {
+        self.count = fds.len().min(GROUPS_MAX);
+        self.fds[..self.count].copy_from_slice(&fds[..self.count]);
+    }
+
+    fn join(&self) -> leanbox_sys::Result<()> {
+        self.fds[..self.count].iter().try_for_each(|group| fd::write(*group, b"0").map(drop))
+    }
+}
+
+impl<'a> Making<'a> {
+    fn new(plan: Plan, trees: &'a [Fd]) -> Self {
+        let groups = Groups { fds: [-1; GROUPS_MAX], count: 0 };
+        Self {
+            plan,
+            cold: false,
+            groups,
+            trees,
+            turn: None,
+            for_host: [-1; FOR_HOST_MAX],
+            opened: 0,
+        }
+    }
+
     /// All operations in order; what the host wants opened comes last, when all else is closed.
     fn carry_out(&mut self, ops: &[Op]) -> Result<(), (u32, Errno)> {
         let for_host = |op: &&Op| op.kind == OpKind::OpenForHost as u32;
@@ -137,7 +170,7 @@ impl Making<'_> {
 
     fn one(&mut self, op: &Op) -> leanbox_sys::Result<()> {
         type CarryOut = fn(&mut Making<'_>, &Op) -> leanbox_sys::Result<()>;
-        const KINDS: [(OpKind, CarryOut); 17] = [
+        const KINDS: [(OpKind, CarryOut); 18] = [
             (OpKind::AttachTree, |making, op| {
                 let tree = *making.trees.get(op.number as usize).ok_or(Errno::INVAL)?;
                 mount::attach(tree, making.text(op.text))
@@ -155,9 +188,8 @@ impl Making<'_> {
             }),
             (OpKind::ReadOnly, |making, op| unless_missing(read_only(making.text(op.text)))),
             (OpKind::LoopbackUp, |_, _| socket::loopback_up()),
-            (OpKind::JoinGroups, |making, _| {
-                making.groups.iter().try_for_each(|group| fd::write(*group, b"0").map(drop))
-            }),
+            (OpKind::AwaitWarming, |making, _| making.await_warming()),
+            (OpKind::JoinGroups, |making, _| making.groups.join()),
             (OpKind::Unshare, |_, op| process::unshare(op.number)),
             (OpKind::Rlimit, |_, op| process::set_limit(op.number as u32, op.extra)),
             (OpKind::AwaitIds, |making, _| making.await_ids()),
@@ -213,6 +245,19 @@ impl Making<'_> {
         process::setgroups(&[])?;
         process::setgid(0)?;
         process::setuid(0)
+    }
+
+    fn await_warming(&mut self) -> leanbox_sys::Result<()> {
+        if !self.cold {
+            return Ok(());
+        }
+        report(Report { kind: Kind::Cold as u32, ..Report::default() }, &[])?;
+        let got = socket::receive(SLOT_FD, &mut [0; 8])?;
+        if got.length == 0 {
+            process::exit(0);
+        }
+        self.groups.take(&got.fds[..got.count]);
+        Ok(())
     }
 
     fn open_for_host(&mut self, op: &Op) -> leanbox_sys::Result<()> {

@@ -56,6 +56,9 @@ pub enum OpKind {
     ReadOnly,
     /// `lo` up.
     LoopbackUp,
+    /// In a slot that is made cold: say so, and wait until the host wants it warm; the groups to
+    /// join come with its word.
+    AwaitWarming,
     /// Write `0` to every group's `tasks` file that came with the request.
     JoinGroups,
     /// unshare(2) of `number`.
@@ -245,6 +248,8 @@ pub struct Request {
     pub place: u32,
     /// 1: a cgroup v2 folder to be born in comes along.
     pub into_group: u32,
+    /// 1: [`Kind::Cold`] is as far as it gets for now.
+    pub cold: u32,
     /// [`Ask::Reset`]: which scratch, as its index among the plan's tmpfs operations.
     pub scratch: u32,
 }
@@ -310,6 +315,9 @@ pub enum Kind {
     Ready = 1,
     /// What the plan has opened for the host comes along; before the first [`Ready`](Self::Ready).
     Opened,
+    /// All is made but what costs memory while it waits: no group is joined (v1), no container
+    /// parked. A message with the groups warms it.
+    Cold,
     /// Making the slot failed.
     Failed,
     /// The container ended (the launcher's word, before Linux 6.15), or is about to end since it

@@ -44,6 +44,11 @@ pub(crate) struct Parent {
 }
 
 impl Parent {
+    /// Whether one of its hierarchies is cgroup v2, which a launcher has to be born in.
+    pub(crate) fn has_v2(&self) -> bool {
+        self.homes.iter().any(|home| home.version == Version::V2)
+    }
+
     /// Finds the group to make ours in for each hierarchy, which on v2 hands its controllers
     /// down. `name` is that of the folders.
     ///

@@ -238,7 +238,7 @@ impl Container {
         let mut slot =
             self.slot.take().ok_or_else(|| Error::invalid("the outcome was taken already"))?;
         let was_killed = !matches!(told, Told::Ended(status) if status & 0x7f != KILLED);
-        let usage = slot.ground.group.since(&slot.baseline, was_killed).map(|(used, now)| {
+        let usage = slot.group.since(&slot.baseline, was_killed).map(|(used, now)| {
             slot.baseline = now;
             used
         });
@@ -284,7 +284,7 @@ impl Container {
 
     /// Whether a slot might: not with processes left behind.
     fn serves_again(&self, slot: &Slot) -> bool {
-        let alone = || slot.ground.group.processes().is_ok_and(|count| count == 1);
+        let alone = || slot.group.processes().is_ok_and(|count| count == 1);
         self.pool.policy() == crate::Policy::Reuse && alone()
     }
 }

@@ -1,21 +1,43 @@
-//! A slot on its way: asked of the keeper, made while the host goes on, and what is left of one
-//! that was not made.
+//! A slot on its way: asked of the keeper, made while the host goes on, perhaps left cold for a
+//! while, and what is left of one that was not made.
 
 use crate::cgroup::Group;
-use crate::keeper::{Keeper, has_ended, packet_pair, receive_with_sender};
+use crate::keeper::{Keeper, has_ended, packet_pair, receive_with_sender, send_with_fds};
 use crate::plan::{Plan, step_error};
-use crate::slot::{Dying, Ground, PATIENCE, Slot};
+use crate::slot::{Dying, Freed, Ground, PATIENCE, Slot};
 use crate::traces::Traces;
 use crate::{Error, ErrorKind, Result, probe};
 use leanbox_launcher::wire::{Ask, Kind, Report, Request, message_of};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// A slot that the keeper was asked for.
+/// A slot that is being made, from nothing or from a cold one.
 #[derive(Debug)]
 pub(crate) struct Making {
     ground: Ground,
+    group: Option<Group>,
     socket: OwnedFd,
+    /// Known from the beginning where a cold slot is warmed.
+    launcher: Option<OwnedFd>,
+    cold: bool,
+}
+
+/// A slot without what costs memory while it waits: on v1 without its group, and without a
+/// container.
+#[derive(Debug)]
+pub(crate) struct Cold {
+    ground: Ground,
+    /// Where the launcher was born in it.
+    group: Option<Group>,
+    socket: OwnedFd,
+    launcher: OwnedFd,
+}
+
+/// What was made.
+#[derive(Debug)]
+pub(crate) enum Made {
+    Slot(Box<Slot>),
+    Cold(Box<Cold>),
 }
 
 /// Why a slot was not made, and what may still be dying of it.
@@ -24,47 +46,21 @@ pub(crate) struct Unmade {
     pub(crate) error: Error,
     pub(crate) left: Option<Box<Dying>>,
     /// What nothing lives on.
-    pub(crate) free: Option<Box<Ground>>,
+    pub(crate) free: Option<Box<Freed>>,
 }
 
 impl Making {
-    /// Asks for a slot; the keeper works while the host goes on.
-    pub(crate) fn ask(keeper: &Keeper, ground: Ground) -> Result<Self, Box<(Error, Ground)>> {
-        match Self::request(keeper, &ground) {
-            Ok(socket) => Ok(Self { ground, socket }),
-            Err(error) => Err(Box::new((error, ground))),
+    /// Asks for a slot, or for a cold one; the keeper works while the host goes on.
+    pub(crate) fn ask(
+        keeper: &Keeper,
+        ground: Ground,
+        group: Option<Group>,
+        cold: bool,
+    ) -> Result<Self, Box<(Error, Freed)>> {
+        match request(keeper, &ground, group.as_ref(), cold) {
+            Ok(socket) => Ok(Self { ground, group, socket, launcher: None, cold }),
+            Err(error) => Err(Box::new((error, Freed { ground, group }))),
         }
-    }
-
-    fn request(keeper: &Keeper, ground: &Ground) -> Result<OwnedFd> {
-        let (socket, theirs) = packet_pair()?;
-        rustix::net::sockopt::set_socket_timeout(
-            &socket,
-            rustix::net::sockopt::Timeout::Recv,
-            Some(PATIENCE),
-        )
-        .map_err(|errno| Error::syscall("setsockopt(SO_RCVTIMEO)", errno))?;
-        if probe::kernel_tells_ends() {
-            // The parked container speaks for itself, and its pidfd comes with its word.
-            leanbox_sys::socket::pass_senders(socket.as_raw_fd()).map_err(|errno| {
-                Error::syscall("setsockopt(SO_PASSPIDFD)", Errno::from_raw_os_error(errno.0))
-            })?;
-        }
-        let mut fds = vec![theirs.as_fd()];
-        let into = ground.group.into_dir();
-        fds.extend(into);
-        fds.extend(ground.group.join_fds().iter().map(AsFd::as_fd));
-        let request = Request {
-            ask: Ask::Make as u32,
-            slot: ground.number,
-            block: ground.block.0,
-            id_base: ground.block.first_id(),
-            place: ground.place,
-            into_group: u32::from(into.is_some()),
-            scratch: 0,
-        };
-        keeper.send(request, &fds)?;
-        Ok(socket)
     }
 
     /// Readable when it is there, or failed.
@@ -72,31 +68,53 @@ impl Making {
         self.socket.as_fd()
     }
 
+    /// Whether a cold one is on its way.
+    pub(crate) fn is_cold(&self) -> bool {
+        self.cold
+    }
+
     /// Its group, when its keeper has ended without making it.
-    pub(crate) fn give_up(self) -> Group {
-        self.ground.group
+    pub(crate) fn give_up(self) -> Option<Group> {
+        self.group
     }
 
     /// Waits until the slot is there; a failed one gives its ground back.
-    pub(crate) fn finish(self, keeper: &Keeper, plan: &Plan) -> Result<Slot, Unmade> {
-        let answer = keeper.answer(self.ground.number).map_err(|error| Unmade {
-            error,
-            left: None,
-            free: None,
-        })?;
-        let Some(launcher) = answer.fd else {
-            let error = step_error(plan, answer.reply.step, answer.reply.errno, false);
-            let free = Some(Box::new(self.ground));
-            return Err(Unmade { error: error.during("making a slot"), left: None, free });
+    pub(crate) fn finish(mut self, keeper: &Keeper, plan: &Plan) -> Result<Made, Unmade> {
+        let launcher = match self.launcher.take() {
+            Some(launcher) => launcher,
+            None => match self.born(keeper, plan) {
+                Ok(launcher) => launcher,
+                Err((error, is_gone)) => {
+                    let freed = Freed { ground: self.ground, group: self.group };
+                    let free = is_gone.then(|| Box::new(freed));
+                    return Err(Unmade { error, left: None, free });
+                }
+            },
         };
         match first_reports(&self.socket, &launcher, plan) {
-            Ok((container, opened)) => self.into_slot(launcher, container, opened, plan.reuse),
-            Err(error) => {
-                let dying = Dying { ground: self.ground, launcher };
-                dying.kill();
-                Err(Unmade { error, left: Some(Box::new(dying)), free: None })
+            Ok(Reached::Parked(container, opened)) => self
+                .into_slot(launcher, container, opened, plan.reuse)
+                .map(|slot| Made::Slot(Box::new(slot))),
+            Ok(Reached::Cold) => {
+                let Self { ground, group, socket, .. } = self;
+                Ok(Made::Cold(Box::new(Cold { ground, group, socket, launcher })))
             }
+            Err(error) => Err(self.failed(error, launcher)),
         }
+    }
+
+    /// The launcher's pidfd; else why not, and whether the keeper says that there is none.
+    fn born(&self, keeper: &Keeper, plan: &Plan) -> Result<OwnedFd, (Error, bool)> {
+        let answer = keeper.answer(self.ground.number).map_err(|error| (error, false))?;
+        answer.fd.ok_or_else(|| {
+            let error = step_error(plan, answer.reply.step, answer.reply.errno, false);
+            (error.during("making a slot"), true)
+        })
+    }
+
+    fn failed(self, error: Error, launcher: OwnedFd) -> Unmade {
+        let left = Some(Box::new(Dying::killed(self.ground, self.group, launcher)));
+        Unmade { error, left, free: None }
     }
 
     fn into_slot(
@@ -106,29 +124,95 @@ impl Making {
         opened: Vec<OwnedFd>,
         reuse: bool,
     ) -> Result<Slot, Unmade> {
-        let Self { ground, socket } = self;
-        let seen = ground.group.baseline().and_then(|baseline| {
+        let Some(group) = &self.group else {
+            return Err(self.failed(gone(), launcher));
+        };
+        let seen = group.baseline().and_then(|baseline| {
             let traces = if reuse { Some(Traces::first_look(opened)?) } else { None };
             Ok((baseline, traces))
         });
-        match seen {
-            Ok((baseline, traces)) => {
-                Ok(Slot { ground, socket, launcher, container, baseline, traces, gave_fds: false })
-            }
-            Err(error) => {
-                let left = Some(Box::new(Dying { ground, launcher }));
-                Err(Unmade { error, left, free: None })
-            }
+        match (seen, self) {
+            (Ok((baseline, traces)), Self { ground, group: Some(group), socket, .. }) => Ok(Slot {
+                ground,
+                group,
+                socket,
+                launcher,
+                container,
+                baseline,
+                traces,
+                gave_fds: false,
+            }),
+            (seen, making) => Err(making.failed(seen.err().unwrap_or_else(gone), launcher)),
         }
     }
 }
 
+impl Cold {
+    /// Has it join `group`, or where it was born in one stay there, and park a container.
+    pub(crate) fn warm(self, group: Option<Group>) -> Result<Making, Box<(Error, Dying)>> {
+        let Self { ground, group: own, socket, launcher } = self;
+        let group = own.or(group);
+        let joins = group.iter().flat_map(Group::join_fds).map(AsFd::as_fd).collect::<Vec<_>>();
+        match send_with_fds(&socket, &[0; 8], &joins) {
+            Ok(()) => Ok(Making { ground, group, socket, launcher: Some(launcher), cold: false }),
+            Err(errno) => {
+                let error = Error::syscall("sendmsg(cold slot)", errno);
+                Err(Box::new((error, Dying::killed(ground, group, launcher))))
+            }
+        }
+    }
+
+    /// What it stands on.
+    pub(crate) fn ground(&self) -> &Ground {
+        &self.ground
+    }
+
+    pub(crate) fn kill(self) -> Dying {
+        Dying::killed(self.ground, self.group, self.launcher)
+    }
+}
+
+fn request(keeper: &Keeper, ground: &Ground, group: Option<&Group>, cold: bool) -> Result<OwnedFd> {
+    let (socket, theirs) = packet_pair()?;
+    rustix::net::sockopt::set_socket_timeout(
+        &socket,
+        rustix::net::sockopt::Timeout::Recv,
+        Some(PATIENCE),
+    )
+    .map_err(|errno| Error::syscall("setsockopt(SO_RCVTIMEO)", errno))?;
+    if probe::kernel_tells_ends() {
+        // The parked container speaks for itself, and its pidfd comes with its word.
+        leanbox_sys::socket::pass_senders(socket.as_raw_fd()).map_err(|errno| {
+            Error::syscall("setsockopt(SO_PASSPIDFD)", Errno::from_raw_os_error(errno.0))
+        })?;
+    }
+    let mut fds = vec![theirs.as_fd()];
+    let into = group.and_then(Group::into_dir);
+    fds.extend(into);
+    fds.extend(group.iter().filter(|_| !cold).flat_map(|group| group.join_fds()).map(AsFd::as_fd));
+    let request = Request {
+        ask: Ask::Make as u32,
+        slot: ground.number,
+        block: ground.block.0,
+        id_base: ground.block.first_id(),
+        place: ground.place,
+        into_group: u32::from(into.is_some()),
+        cold: u32::from(cold),
+        scratch: 0,
+    };
+    keeper.send(request, &fds)?;
+    Ok(socket)
+}
+
+/// How far a slot has come.
+enum Reached {
+    /// A container is parked, and this was opened for the host.
+    Parked(OwnedFd, Vec<OwnedFd>),
+    Cold,
+}
+
 /// The slot's first words: nothing hostile has run yet, so it may take its time.
-fn first_reports(
-    socket: &OwnedFd,
-    launcher: &OwnedFd,
-    plan: &Plan,
-) -> Result<(OwnedFd, Vec<OwnedFd>)> {
+fn first_reports(socket: &OwnedFd, launcher: &OwnedFd, plan: &Plan) -> Result<Reached> {
     let mut opened = Vec::new();
     loop {
         match receive_report(socket, plan) {
@@ -137,7 +221,8 @@ fn first_reports(
                     && !has_ended(launcher, 0) => {}
             Err(error) => return Err(error),
             Ok(came) if came.kind == Kind::Opened as u32 => opened = came.fds,
-            Ok(came) => return came.container(plan).map(|container| (container, opened)),
+            Ok(came) if came.kind == Kind::Cold as u32 => return Ok(Reached::Cold),
+            Ok(came) => return came.container(plan).map(|pidfd| Reached::Parked(pidfd, opened)),
         }
     }
 }
@@ -172,7 +257,7 @@ fn receive_report(socket: &OwnedFd, plan: &Plan) -> Result<Came> {
     let (length, fds, sender) = receive_with_sender(socket, &mut bytes)
         .map_err(|errno| Error::syscall("recvmsg(launcher)", errno))?;
     let report = message_of::<Report>(&bytes[..length]).ok_or_else(gone)?;
-    if report.kind != Kind::Ready as u32 && report.kind != Kind::Opened as u32 {
+    if ![Kind::Ready, Kind::Opened, Kind::Cold].iter().any(|kind| *kind as u32 == report.kind) {
         return Err(step_error(plan, report.step, report.errno, false).during("making a slot"));
     }
     Ok(Came { kind: report.kind, fds, sender })

@@ -97,6 +97,7 @@ impl Operation {
             }
             OpKind::ReadOnly => format!("mount_setattr({text:?}, RDONLY)"),
             OpKind::LoopbackUp => "ioctl(SIOCSIFFLAGS, lo up)".into(),
+            OpKind::AwaitWarming => "recvmsg(groups of a cold slot)".into(),
             OpKind::JoinGroups => "write(cgroup tasks, \"0\")".into(),
             OpKind::Unshare => format!("unshare({:#x})", self.number),
             OpKind::Rlimit => format!("prlimit(resource {}, {})", self.number, self.extra),

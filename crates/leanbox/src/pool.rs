@@ -56,10 +56,10 @@ impl Pool {
         if self.inner().plan.reuse { Policy::Reuse } else { Policy::Once }
     }
 
-    /// How many slots are ready just now.
+    /// How many slots are in reserve just now, cold ones ([`PoolBuilder::warm`]) among them.
     #[must_use]
     pub fn ready(&self) -> usize {
-        self.shared.state().ready.len()
+        self.shared.state().in_reserve()
     }
 
     /// Becomes readable when a slot is ready after [`Command::try_spawn`](crate::Command::try_spawn)
@@ -87,16 +87,14 @@ impl Pool {
             return Ok(());
         }
         let mut state = self.shared.state();
-        if state.is_settled(self.shared.reserve) && state.tender_sleeps {
+        if state.is_settled(&self.shared) && state.tender_sleeps {
             return Ok(());
         }
         state.settling += 1;
         state.error = None;
         self.shared.wake_tender(&mut state);
         // Until the tender sleeps too: it would disturb the start that comes next.
-        while !(state.is_settled(self.shared.reserve) && state.tender_sleeps)
-            && state.error.is_none()
-        {
+        while !(state.is_settled(&self.shared) && state.tender_sleeps) && state.error.is_none() {
             state = self.shared.wait_for_change(state, remains::REAP);
         }
         state.settling -= 1;

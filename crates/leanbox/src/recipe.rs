@@ -200,6 +200,7 @@ fn slot_operations(recipe: &Recipe, held: u64) -> Result<Vec<Operation>> {
     ops.extend(bind_operations(recipe)?);
     // On v2 the launcher is born in its group. On v1 it joins when its mounts are made: what the
     // kernel keeps of those is the host's, and charging it would take longer than joining does.
+    ops.push(Operation::plain(OpKind::AwaitWarming));
     ops.push(Operation::plain(OpKind::JoinGroups));
     // After joining, so that the group is the root of what is seen.
     ops.push(Operation::number(OpKind::Unshare, CLONE_NEWCGROUP));

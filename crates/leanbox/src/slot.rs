@@ -22,13 +22,12 @@ use std::time::Duration;
 /// How long one wait for a launcher's word lasts before the kernel is asked instead.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a slot stands on.
+/// What a slot stands on, its group apart: a cold one has none.
 #[derive(Debug)]
 pub(crate) struct Ground {
     pub(crate) number: u32,
     pub(crate) place: u32,
     pub(crate) block: Block,
-    pub(crate) group: Group,
     /// To write to the upper folder of a writable root.
     pub(crate) _turn: Option<Turn>,
 }
@@ -37,6 +36,7 @@ pub(crate) struct Ground {
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) ground: Ground,
+    pub(crate) group: Group,
     /// Read by the parked container for its descriptors; it tells what is parked, and of a
     /// failed exec.
     pub(crate) socket: OwnedFd,
@@ -53,8 +53,15 @@ pub(crate) struct Slot {
 /// A slot whose launcher was killed and may not be gone yet.
 #[derive(Debug)]
 pub(crate) struct Dying {
-    pub(crate) ground: Ground,
+    pub(crate) remains: Freed,
     pub(crate) launcher: OwnedFd,
+}
+
+/// What is free again when nothing lives on it.
+#[derive(Debug)]
+pub(crate) struct Freed {
+    pub(crate) ground: Ground,
+    pub(crate) group: Option<Group>,
 }
 
 /// How the container in a slot ended: the kernel's word, or on older kernels the launcher's.
@@ -170,9 +177,7 @@ impl Slot {
 
     /// Kills everything in the slot; whether the launcher is frozen or hijacked does not matter.
     pub(crate) fn kill(self) -> Dying {
-        let dying = Dying { ground: self.ground, launcher: self.launcher };
-        dying.kill();
-        dying
+        Dying::killed(self.ground, Some(self.group), self.launcher)
     }
 
     /// Sends SIGKILL to the launcher, and so to all.
@@ -190,7 +195,7 @@ impl Slot {
     }
 
     fn try_reset(&mut self, inner: &Inner) -> Result<bool> {
-        if self.ground.group.processes()? != 1 {
+        if self.group.processes()? != 1 {
             return Ok(false);
         }
         let Some(traces) = &mut self.traces else { return Ok(false) };
@@ -204,7 +209,7 @@ impl Slot {
             *dir = renew_scratch(&inner.keeper, &self.ground, &self.launcher, index)?;
             *pristine = Pristine::of(dir)?;
         }
-        if !self.ground.group.renew_peak(&self.baseline, &mut traces.quiet_peak_bytes)? {
+        if !self.group.renew_peak(&self.baseline, &mut traces.quiet_peak_bytes)? {
             return Ok(false);
         }
         let park = if std::mem::take(&mut self.gave_fds) { Park::Drained } else { Park::Next };
@@ -243,6 +248,7 @@ fn renew_scratch(
         id_base: ground.block.first_id(),
         place: ground.place,
         into_group: 0,
+        cold: 0,
         scratch: u32::try_from(index).unwrap_or(0),
     };
     keeper.send(request, &[launcher.as_fd()])?;
@@ -253,9 +259,11 @@ fn renew_scratch(
 }
 
 impl Dying {
-    pub(crate) fn kill(&self) {
-        let _ = self.ground.group.kill();
-        let _ = pidfd_send_signal(&self.launcher, Signal::KILL);
+    /// Kills what there is, and keeps the rest until it is gone.
+    pub(crate) fn killed(ground: Ground, group: Option<Group>, launcher: OwnedFd) -> Self {
+        let _ = group.as_ref().map(Group::kill);
+        let _ = pidfd_send_signal(&launcher, Signal::KILL);
+        Self { remains: Freed { ground, group }, launcher }
     }
 
     /// Readable when it is gone.
@@ -263,9 +271,9 @@ impl Dying {
         self.launcher.as_fd()
     }
 
-    /// The ground, once nothing lives on it; `self` again while something does.
-    pub(crate) fn reap(self, timeout_ms: i64) -> Result<Ground, Box<Self>> {
-        if has_ended(&self.launcher, timeout_ms) { Ok(self.ground) } else { Err(Box::new(self)) }
+    /// What it stood on, once nothing lives there; `self` again while something does.
+    pub(crate) fn reap(self, timeout_ms: i64) -> Result<Freed, Box<Self>> {
+        if has_ended(&self.launcher, timeout_ms) { Ok(self.remains) } else { Err(Box::new(self)) }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::plan::Plan;
 use crate::pool::REAP_MS;
 use crate::recipe::{self, Recipe};
 use crate::shifted;
-use crate::slot::{Dying, Ground};
+use crate::slot::{Dying, Freed, Ground};
 use crate::upper::{Turn, Upper};
 use crate::{Capability, Error, ErrorKind, Limits, Result, Rootfs, probe};
 use rustix::io::Errno;
@@ -269,19 +269,25 @@ impl Template {
 }
 
 impl Inner {
-    /// What a new slot stands on; `group` may be one that another slot left clean.
-    pub(crate) fn ground(&self, group: Option<Group>) -> Result<Ground> {
+    /// What a new slot stands on.
+    pub(crate) fn ground(&self) -> Result<Ground> {
         let turn = self.upper.as_ref().map(Upper::turn).transpose()?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let group = match group {
-            Some(group) => group,
-            None => self.group(&format!("s{number}"))?,
-        };
         let block = match self.shared_block {
             Some(block) => block,
             None => self.owner().take_block()?,
         };
-        Ok(Ground { number, place: self.places.take()?, block, group, _turn: turn })
+        Ok(Ground { number, place: self.places.take()?, block, _turn: turn })
+    }
+
+    /// The group of a slot: `clean`, which another left behind, or a new one.
+    pub(crate) fn group_of(&self, ground: &Ground, clean: Option<Group>) -> Result<Group> {
+        clean.map_or_else(|| self.group(&format!("s{}", ground.number)), Ok)
+    }
+
+    /// Whether a launcher has to be born in its group (v2), so that even a cold slot has one.
+    pub(crate) fn is_born_in_group(&self) -> bool {
+        self.parent.has_v2()
     }
 
     /// The slot that was begun ahead, for whoever comes first.
@@ -309,13 +315,13 @@ impl Inner {
     }
 
     /// Takes a ground back; the group is returned if it can serve again.
-    pub(crate) fn give_back(&self, ground: Ground) -> Option<Group> {
+    pub(crate) fn give_back(&self, Freed { ground, group }: Freed) -> Option<Group> {
         if self.shared_block.is_none() {
             self.owner().give_block(ground.block);
         }
         self.mailboxes.clear(ground.place);
         self.places.give_back(ground.place);
-        matches!(ground.group.recycle(), Ok(true)).then_some(ground.group)
+        group.filter(|group| matches!(group.recycle(), Ok(true)))
     }
 
     /// Keeps killed slots until the keeper has ended, which is about to happen.
@@ -338,14 +344,15 @@ impl First {
     /// Asks for the first slot, on this group.
     fn begin(self, keeper: &Keeper, block: Block, turn: Option<Turn>) -> Result<Self> {
         let Self::Group(group) = self else { return Ok(self) };
-        let ground = Ground { number: FIRST, place: Places::FIRST, block, group, _turn: turn };
-        Making::ask(keeper, ground).map(Self::Slot).map_err(|unasked| unasked.0)
+        let ground = Ground { number: FIRST, place: Places::FIRST, block, _turn: turn };
+        let asked = Making::ask(keeper, ground, Some(group), false);
+        asked.map(Self::Slot).map_err(|unasked| unasked.0)
     }
 
     /// The keeper has ended without making it.
     fn back_to_group(self) -> Self {
         match self {
-            Self::Slot(making) => Self::Group(making.give_up()),
+            Self::Slot(making) => making.give_up().map_or(Self::Taken, Self::Group),
             other => other,
         }
     }
@@ -364,8 +371,8 @@ impl Drop for Inner {
         let with_keeper = self.with_keeper.get_mut().unwrap_or_else(PoisonError::into_inner);
         for dying in with_keeper.drain(..) {
             // One that is not gone in time keeps its group; the record stays and names it.
-            if let Ok(ground) = dying.reap(REAP_MS) {
-                drop(ground);
+            if let Ok(freed) = dying.reap(REAP_MS) {
+                drop(freed);
             }
         }
     }

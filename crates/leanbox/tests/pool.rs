@@ -21,13 +21,17 @@ fn sleeper(pool: &Pool) -> Container {
 }
 
 fn launchers(template: &Template) -> usize {
-    let keeper = template.keeper_pid();
+    children_of(&[template.keeper_pid()]).len()
+}
+
+fn children_of(parents: &[i32]) -> Vec<i32> {
     // One that ends meanwhile is nobody's child.
     let parent = |pid: i32| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse::<i32>().ok())
     };
-    host::processes().into_iter().filter(|pid| parent(*pid) == Some(keeper)).count()
+    let is_theirs = |pid: &i32| parent(*pid).is_some_and(|parent| parents.contains(&parent));
+    host::processes().into_iter().filter(is_theirs).collect()
 }
 
 fn is_readable(fd: impl AsFd, timeout_ms: i64) -> bool {
@@ -157,12 +161,43 @@ fn a_thousand_slots_can_be_made_and_dropped() {
 }
 
 #[test]
+fn cold_slots_have_no_container_parked_and_serve_as_warm_ones_do() {
+    for policy in [Policy::Once, Policy::Reuse] {
+        let root = busybox("pool-cold");
+        let template = template(&root, policy);
+        let pool = Pool::builder(&template).ready(8).warm(2).build().unwrap();
+        pool.settle().unwrap();
+        let slots = children_of(&[template.keeper_pid()]);
+        let parked = children_of(&slots);
+        assert_eq!((slots.len(), parked.len(), pool.ready()), (8, 2, 8), "{policy:?}");
+        // Without v2, cold slots are in the group of this process.
+        let of = |slot: &i32| host::groups_of(*slot).get("memory").cloned();
+        let own = of(&i32::try_from(std::process::id()).unwrap());
+        let outside = slots.iter().filter(|slot| own.is_some() && of(slot) == own).count();
+        assert!(outside == 6 || outside == 0, "{outside}");
+        let all: Vec<Container> = (0..8).map(|_| sleeper(&pool)).collect();
+        assert_eq!(says(&pool, "echo here"), "here");
+        for container in &all {
+            let groups = host::groups_of(host::pid_of(container));
+            assert!(groups.values().any(|group| group.to_string_lossy().contains("leanbox")));
+        }
+        drop(all);
+        pool.settle().unwrap();
+        assert_eq!(
+            (pool.ready(), children_of(&children_of(&[template.keeper_pid()])).len()),
+            (8, 2)
+        );
+    }
+}
+
+#[test]
 fn a_start_fails_in_time_where_the_keeper_was_killed() {
     let root = busybox("pool-keeper");
     let template = template(&root, Policy::Once);
     let pool = Pool::new(&template, 2).unwrap();
     pool.settle().unwrap();
     leanbox_sys::process::kill(template.keeper_pid(), 9).unwrap();
+    assert!(host::within(Duration::from_secs(10), || launchers(&template) == 0));
     let began = Instant::now();
     for _ in 0..4 {
         // What was ready is killed with it; then none can be made.

@@ -2,7 +2,7 @@
 //! the next. In: killed slots. Out: their ground for the template, their groups for the pool.
 
 use crate::cgroup::Group;
-use crate::slot::{Dying, Ground};
+use crate::slot::{Dying, Freed};
 use crate::template::Inner;
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
@@ -57,14 +57,14 @@ impl Remains {
             }
             // Not gone in ten seconds: its group and ids are not used again by this owner.
             Err(alive) => std::mem::forget(alive),
-            Ok(ground) => self.take_ground(inner, ground),
+            Ok(freed) => self.take(inner, freed),
         }
         true
     }
 
     /// A ground that nothing lives on.
-    pub(super) fn take_ground(&mut self, inner: &Inner, ground: Ground) {
-        let group = inner.give_back(ground);
+    pub(super) fn take(&mut self, inner: &Inner, freed: Freed) {
+        let group = inner.give_back(freed);
         if self.groups.len() < GROUPS_MAX {
             self.groups.extend(group);
         }
@@ -83,8 +83,8 @@ impl Remains {
             return;
         }
         for dying in self.dying.drain(..) {
-            if let Ok(ground) = dying.reap(REAP_MS) {
-                drop(inner.give_back(ground));
+            if let Ok(freed) = dying.reap(REAP_MS) {
+                drop(inner.give_back(freed));
             }
         }
     }

@@ -2,7 +2,7 @@
 //! for one, and what is left of used ones.
 
 use super::remains::{REAP_MS, Remains};
-use crate::making::Making;
+use crate::making::{Cold, Made, Making};
 use crate::slot::Slot;
 use crate::{Error, ErrorKind, Result, Template};
 use std::collections::VecDeque;
@@ -20,6 +20,8 @@ pub(super) struct Shared {
     pub(super) remains: Mutex<Remains>,
     pub(super) template: Template,
     pub(super) reserve: usize,
+    /// How many of the reserve have a container parked.
+    pub(super) warm: usize,
     pub(super) max: usize,
     pub(super) wait: Duration,
     /// Told that a slot is ready, where somebody has asked for that.
@@ -31,8 +33,10 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) ready: Vec<Slot>,
-    /// Being made, by the tender or by whoever needs one.
+    pub(super) cold: Vec<Cold>,
+    /// Being made or warmed, by the tender or by whoever needs one.
     pub(super) making: usize,
+    pub(super) making_cold: usize,
     /// Containers run in them.
     pub(super) out: usize,
     /// Used, for the tender to kill.
@@ -57,11 +61,17 @@ pub(super) struct State {
 impl State {
     /// Slots that count against the most there may be.
     pub(super) fn alive(&self) -> usize {
-        self.ready.len() + self.making + self.out + self.used.len()
+        self.in_reserve() + self.making + self.making_cold + self.out + self.used.len()
     }
 
-    pub(super) fn is_settled(&self, reserve: usize) -> bool {
-        self.ready.len() == reserve && self.making + self.used.len() + self.dying == 0
+    /// Ready and cold ones.
+    pub(super) fn in_reserve(&self) -> usize {
+        self.ready.len() + self.cold.len()
+    }
+
+    pub(super) fn is_settled(&self, shared: &Shared) -> bool {
+        let busy = self.making + self.making_cold + self.used.len() + self.dying;
+        self.in_reserve() == shared.reserve && self.ready.len() == shared.warm && busy == 0
     }
 }
 
@@ -135,7 +145,13 @@ impl Shared {
     fn make_now(&self, mut state: MutexGuard<'_, State>) -> Result<Slot> {
         state.making += 1;
         drop(state);
-        let made = self.ask().and_then(|making| self.finish(making));
+        let made = self.ask(false).and_then(|making| match self.finish(making)? {
+            Made::Slot(slot) => Ok(*slot),
+            Made::Cold(cold) => {
+                self.remains().add(cold.kill());
+                Err(Error::new(ErrorKind::Gone, "the keeper made a cold slot unasked"))
+            }
+        });
         let mut state = self.state();
         state.making -= 1;
         if made.is_ok() {
@@ -157,32 +173,54 @@ impl Shared {
         }
     }
 
-    /// Asks the keeper for a slot.
-    pub(super) fn ask(&self) -> Result<Making> {
+    /// Asks the keeper for a slot, or a cold one.
+    pub(super) fn ask(&self, cold: bool) -> Result<Making> {
         let inner = &self.template.inner;
         // On a writable root the last slot has to be gone before the next is made.
         self.remains().bury(inner, if inner.upper.is_some() { REAP_MS } else { 0 });
-        if let Some(first) = inner.first_slot() {
+        if let Some(first) = (!cold).then(|| inner.first_slot()).flatten() {
             return Ok(first);
         }
-        let group = self.remains().clean_group();
-        let ground = inner.ground(group)?;
-        Making::ask(&inner.keeper, ground).map_err(|unasked| {
-            let (error, ground) = *unasked;
-            self.remains().take_ground(inner, ground);
+        let ground = inner.ground()?;
+        let group = match cold && !inner.is_born_in_group() {
+            true => None,
+            false => Some(inner.group_of(&ground, self.remains().clean_group())?),
+        };
+        Making::ask(&inner.keeper, ground, group, cold).map_err(|unasked| {
+            let (error, freed) = *unasked;
+            self.remains().take(inner, freed);
             error
         })
     }
 
-    pub(super) fn finish(&self, making: Making) -> Result<Slot> {
+    /// Gives a cold slot its group and its container.
+    pub(super) fn warm(&self, cold: Cold) -> Result<Making> {
+        let inner = &self.template.inner;
+        let clean = self.remains().clean_group();
+        let group = match inner.is_born_in_group() {
+            true => Ok(None),
+            false => inner.group_of(cold.ground(), clean).map(Some),
+        };
+        let warmed = match group {
+            Ok(group) => cold.warm(group),
+            Err(error) => Err(Box::new((error, cold.kill()))),
+        };
+        warmed.map_err(|failed| {
+            let (error, dying) = *failed;
+            self.remains().add(dying);
+            error
+        })
+    }
+
+    pub(super) fn finish(&self, making: Making) -> Result<Made> {
         let inner = &self.template.inner;
         making.finish(&inner.keeper, &inner.plan).map_err(|unmade| {
             let mut remains = self.remains();
             if let Some(dying) = unmade.left {
                 remains.add(*dying);
             }
-            if let Some(ground) = unmade.free {
-                remains.take_ground(inner, *ground);
+            if let Some(freed) = unmade.free {
+                remains.take(inner, *freed);
             }
             unmade.error
         })
@@ -237,6 +275,7 @@ impl Drop for Shared {
         let remains = self.remains.get_mut().unwrap_or_else(PoisonError::into_inner);
         let left = state.used.drain(..).chain(state.ready.drain(..));
         left.for_each(|slot| remains.add(slot.kill()));
+        state.cold.drain(..).for_each(|cold| remains.add(cold.kill()));
         remains.end(&self.template.inner);
     }
 }

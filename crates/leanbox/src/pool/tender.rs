@@ -5,7 +5,7 @@
 
 use super::remains::REAP_MS;
 use super::shared::{Shared, State};
-use crate::making::Making;
+use crate::making::{Made, Making};
 use crate::{Error, Result};
 use leanbox_sys::process::set_signal_mask;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -77,8 +77,25 @@ enum Next {
     Stop,
     /// Let the starts that come now go first.
     LetPass,
-    /// Ask for so many slots.
+    /// Begin so many slots.
     Make(usize),
+}
+
+/// What the reserve and those who wait lack.
+#[derive(Default)]
+struct Lack {
+    /// Warm slots, by warming cold ones.
+    warmed: usize,
+    /// Warm slots, from nothing.
+    fresh: usize,
+    /// Cold ones.
+    cold: usize,
+}
+
+impl Lack {
+    fn count(&self) -> usize {
+        self.warmed + self.fresh + self.cold
+    }
 }
 
 /// The thread's own.
@@ -117,8 +134,10 @@ impl<'a> Work<'a> {
             self.sleep();
         }
         for making in self.making.drain(..) {
-            if let Ok(slot) = self.shared.finish(making) {
-                self.shared.remains().add(slot.kill());
+            match self.shared.finish(making) {
+                Ok(Made::Slot(slot)) => self.shared.remains().add(slot.kill()),
+                Ok(Made::Cold(slot)) => self.shared.remains().add(slot.kill()),
+                Err(_) => {}
             }
         }
     }
@@ -128,9 +147,9 @@ impl<'a> Work<'a> {
         if state.stop {
             return Next::Stop;
         }
-        let plenty = state.ready.len() * 2 >= self.shared.reserve && state.queue.is_empty();
+        let plenty = self.has_plenty(&state);
         let can_wait = plenty && state.settling == 0 && state.used.len() < USED_MAX;
-        let has_work = !state.used.is_empty() || self.wanted(&state) > 0;
+        let has_work = !state.used.is_empty() || self.lack(&state).count() > 0;
         if can_wait && has_work && state.last_take.elapsed() < QUIET {
             let since = *self.letting_pass.get_or_insert_with(Instant::now);
             if since.elapsed() < LET_PASS_MAX {
@@ -138,34 +157,65 @@ impl<'a> Work<'a> {
             }
         }
         let at_a_time = if plenty { 1 } else { self.making_max };
-        Next::Make(self.wanted(&state).min(at_a_time.saturating_sub(self.making.len())))
+        Next::Make(self.lack(&state).count().min(at_a_time.saturating_sub(self.making.len())))
     }
 
-    /// What the reserve and those who wait lack.
-    fn wanted(&self, state: &State) -> usize {
-        if state.error.is_some() {
-            return 0;
-        }
-        let target = self.shared.reserve + state.queue.len();
-        let room = self.shared.max.saturating_sub(state.alive());
+    /// Enough is ready that other work can wait for the starts that come.
+    fn has_plenty(&self, state: &State) -> bool {
+        state.ready.len() * 2 >= self.shared.warm && state.queue.is_empty()
+    }
+
+    fn lack(&self, state: &State) -> Lack {
         // On a writable root the last slot has to be gone first.
         let one_at_a_time = self.shared.template.inner.upper.is_some();
-        if one_at_a_time && state.dying + state.used.len() > 0 {
-            return 0;
+        let not_gone = one_at_a_time && state.dying + state.used.len() > 0;
+        if state.error.is_some() || not_gone {
+            return Lack::default();
         }
-        target.saturating_sub(state.ready.len() + state.making).min(room)
+        let queue = state.queue.len();
+        let warm = (self.shared.warm + queue).saturating_sub(state.ready.len() + state.making);
+        let all = state.in_reserve() + state.making + state.making_cold;
+        let room = self.shared.max.saturating_sub(state.alive());
+        let new = (self.shared.reserve + queue).saturating_sub(all).min(room);
+        let warmed = warm.min(state.cold.len());
+        let fresh = (warm - warmed).min(new);
+        Lack { warmed, fresh, cold: new - fresh }
     }
 
     fn ask(&mut self, count: usize) {
         for _ in 0..count {
-            match self.shared.ask() {
-                Ok(making) => {
-                    self.making.push_back(making);
-                    self.shared.state().making += 1;
-                }
+            let begun = self.begin();
+            match begun {
+                Ok(Some(making)) => self.making.push_back(making),
+                Ok(None) => return,
                 Err(error) => return self.fail(error),
             }
         }
+    }
+
+    /// Begins what is lacked most.
+    fn begin(&self) -> Result<Option<Making>> {
+        let mut state = self.shared.state();
+        let lack = self.lack(&state);
+        let warmed = if lack.warmed > 0 { state.cold.pop() } else { None };
+        let cold = warmed.is_none() && lack.fresh == 0;
+        if cold && lack.cold == 0 {
+            return Ok(None);
+        }
+        let counted = |state: &mut State, by: isize| {
+            let count = if cold { &mut state.making_cold } else { &mut state.making };
+            *count = count.saturating_add_signed(by);
+        };
+        counted(&mut state, 1);
+        drop(state);
+        let begun = match warmed {
+            Some(slot) => self.shared.warm(slot),
+            None => self.shared.ask(cold),
+        };
+        if begun.is_err() {
+            counted(&mut self.shared.state(), -1);
+        }
+        begun.map(Some)
     }
 
     /// For whoever waits for a slot; until then no other is made.
@@ -176,7 +226,7 @@ impl<'a> Work<'a> {
 
     fn let_spare_ones_go(&self) {
         let mut state = self.shared.state();
-        let spare = state.ready.len().saturating_sub(self.shared.reserve);
+        let spare = state.ready.len().saturating_sub(self.shared.warm);
         let over = state.settling > 0 || state.last_take.elapsed() >= Duration::from_secs(1);
         if spare > 0 && over && state.queue.is_empty() {
             // The oldest.
@@ -203,11 +253,16 @@ impl<'a> Work<'a> {
                 self.making.push_front(making);
                 return;
             }
+            let is_cold = making.is_cold();
             let made = self.shared.finish(making);
             let mut state = self.shared.state();
-            state.making -= 1;
+            match is_cold {
+                true => state.making_cold -= 1,
+                false => state.making -= 1,
+            }
             match made {
-                Ok(slot) => self.shared.put_ready(&mut state, slot),
+                Ok(Made::Slot(slot)) => self.shared.put_ready(&mut state, *slot),
+                Ok(Made::Cold(slot)) => state.cold.push(*slot),
                 Err(error) => {
                     drop(state);
                     self.fail(error);
@@ -230,7 +285,7 @@ impl<'a> Work<'a> {
         drop(remains);
         let mut state = self.shared.state();
         state.dying = dying;
-        if dying < before || state.is_settled(self.shared.reserve) {
+        if dying < before || state.is_settled(self.shared) {
             self.shared.changed.notify_all();
         }
     }
@@ -238,18 +293,18 @@ impl<'a> Work<'a> {
     /// Until there is something to do: a slot was made, one is gone, or somebody calls.
     fn sleep(&self) {
         let mut state = self.shared.state();
-        let spare = state.settling > 0 && state.ready.len() > self.shared.reserve;
+        let spare = state.settling > 0 && state.ready.len() > self.shared.warm;
         let work = !state.used.is_empty() || state.stop || spare;
         let room = self.making.len() < self.making_max;
-        let plenty = state.ready.len() * 2 >= self.shared.reserve && state.queue.is_empty();
-        if work || (self.wanted(&state) > 0 && room && (!plenty || self.making.is_empty())) {
+        let may_begin = room && (!self.has_plenty(&state) || self.making.is_empty());
+        if work || (self.lack(&state).count() > 0 && may_begin) {
             return;
         }
         state.tender_sleeps = true;
         if state.settling > 0 {
             self.shared.changed.notify_all();
         }
-        let too_many_ready = state.ready.len() > self.shared.reserve;
+        let too_many_ready = state.ready.len() > self.shared.warm;
         drop(state);
         let remains = self.shared.remains();
         let oldest = remains.oldest().and_then(|fd| fd.try_clone_to_owned().ok());
