@@ -2,7 +2,8 @@
 //! rest of a slot, and the kernel takes them apart one by one. They belong to the keeper's user
 //! namespace, so nothing in a slot has a capability over them: devices, addresses, routes, rules
 //! and sysctls stay as they were made. What else a run can leave (sockets, counters) is looked for
-//! before the next lease; one that differs in anything from a fresh one is given up.
+//! before the next lease, and the kernel is asked whether anything else was changed; one that
+//! differs in anything from a fresh one is given up.
 //!
 //! In: the number of a place. Out: the keeper is in that place's namespace, as good as new.
 //! Never: one namespace for two live slots, which have different places.
@@ -15,28 +16,36 @@ use leanbox_sys::{Errno, Fd, fd, socket};
 
 /// The texts of the namespace that the keeper is in, whichever that is.
 const FOLDER: &CStr = c"/proc/self/net";
-/// What tells of a run: devices' counters, protocols' counters, addresses
-/// and routes (proc_pid_net(5)).
-const TEXTS: [&CStr; 7] =
-    [c"dev", c"snmp", c"netstat", c"snmp6", c"fib_trie", c"if_inet6", c"ipv6_route"];
+/// What tells of a run: devices' and protocols' counters (proc_pid_net(5)).
+const TEXTS: [&CStr; 4] = [c"dev", c"snmp", c"netstat", c"snmp6"];
 /// Room for one of these texts; the longest has 4 KiB where every protocol is there.
 const TEXT_MAX: usize = 16 * 1024;
 /// Sockets of every family, one more line of TCP's of which the connections that only wait for
 /// their time belong to the namespace.
 const SOCKETS: &CStr = c"sockstat";
-const NO_SOCKETS: &[u8] = b"sockets: used 0\n";
+/// Besides the one that is told of changes.
+const NO_SOCKETS: &[u8] = b"sockets: used 1\n";
 const NONE_WAITING: &[u8] = b" tw 0 ";
 
+/// A namespace, and the socket in it that is told of changes to devices, addresses, routes, rules
+/// and neighbours: descriptors plus 1; 0 where there is none.
+#[derive(Clone, Copy)]
+struct Net {
+    namespace: Fd,
+    changes: Fd,
+}
+
+const NONE: Net = Net { namespace: 0, changes: 0 };
+
 struct Own {
-    by_place: [Fd; BLOCKS_MAX],
+    by_place: [Net; BLOCKS_MAX],
     fresh: [[u8; TEXT_MAX]; TEXTS.len()],
     text: [u8; TEXT_MAX],
 }
 
 /// The keeper's network namespaces by place.
 pub(crate) struct Nets {
-    /// Descriptors plus 1; 0 where there is none.
-    by_place: &'static mut [Fd; BLOCKS_MAX],
+    by_place: &'static mut [Net; BLOCKS_MAX],
     /// [`TEXTS`] of a fresh one, one after the other, with their lengths.
     fresh: &'static mut [[u8; TEXT_MAX]; TEXTS.len()],
     lengths: [usize; TEXTS.len()],
@@ -48,7 +57,7 @@ pub(crate) struct Nets {
 impl Nets {
     pub(crate) fn new() -> leanbox_sys::Result<Self> {
         static OWN: KeepersOwn<Own> = KeepersOwn::new(Own {
-            by_place: [0; BLOCKS_MAX],
+            by_place: [NONE; BLOCKS_MAX],
             fresh: [[0; TEXT_MAX]; TEXTS.len()],
             text: [0; TEXT_MAX],
         });
@@ -61,19 +70,21 @@ impl Nets {
     /// Enters the namespace of `place`: the one that served there if nothing was left in it, else
     /// a new one.
     pub(crate) fn enter(&mut self, place: u32) -> leanbox_sys::Result<()> {
-        let entry = *self.by_place.get(place as usize).ok_or(Errno::INVAL)?;
-        if entry != 0 {
-            process::setns(entry - 1, CLONE_NEWNET)?;
-            if self.is_clean() {
+        let net = *self.by_place.get(place as usize).ok_or(Errno::INVAL)?;
+        if net.namespace != 0 {
+            process::setns(net.namespace - 1, CLONE_NEWNET)?;
+            if socket::is_empty(net.changes - 1) && self.is_clean() {
                 return Ok(());
             }
-            fd::close(entry - 1);
-            self.by_place[place as usize] = 0;
+            fd::close(net.changes - 1);
+            fd::close(net.namespace - 1);
+            self.by_place[place as usize] = NONE;
         }
         process::unshare(CLONE_NEWNET)?;
         socket::loopback_up()?;
-        let made = fd::open(c"/proc/self/ns/net", fd::O_RDONLY | fd::O_CLOEXEC)?;
-        self.by_place[place as usize] = made + 1;
+        let changes = socket::network_changes()?;
+        let namespace = fd::open(c"/proc/self/ns/net", fd::O_RDONLY | fd::O_CLOEXEC)?;
+        self.by_place[place as usize] = Net { namespace: namespace + 1, changes: changes + 1 };
         if self.lengths[0] == 0 {
             self.remember_fresh()?;
         }

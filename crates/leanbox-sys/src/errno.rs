@@ -15,6 +15,8 @@ impl Errno {
     pub const INTR: Self = Self(4);
     /// No child processes.
     pub const CHILD: Self = Self(10);
+    /// Nothing there just now.
+    pub const AGAIN: Self = Self(11);
     /// Permission denied.
     pub const ACCES: Self = Self(13);
     /// File exists.

@@ -149,6 +149,36 @@ impl Received {
     }
 }
 
+/// A socket that is told of every change to the devices, addresses, routes, rules and neighbours
+/// of the current network namespace from now on (rtnetlink(7)).
+pub fn network_changes() -> Result<Fd> {
+    const AF_NETLINK: u16 = 16;
+    const SOCK_RAW_CLOEXEC: usize = 3 | 0o2000000;
+    // struct sockaddr_nl: family, port 0 for one that the kernel chooses, every group.
+    let mut address = [0u8; 12];
+    address[..2].copy_from_slice(&AF_NETLINK.to_ne_bytes());
+    address[8..].fill(0xff);
+    // SAFETY: numbers only; the last is NETLINK_ROUTE.
+    let socket = unsafe { call(nr::SOCKET, [AF_NETLINK as usize, SOCK_RAW_CLOEXEC, 0]) }? as Fd;
+    // SAFETY: the address is 12 bytes long.
+    match unsafe { call(nr::BIND, [int(socket), address.as_ptr() as usize, address.len()]) } {
+        Ok(_) => Ok(socket),
+        Err(errno) => {
+            crate::fd::close(socket);
+            Err(errno)
+        }
+    }
+}
+
+/// Whether no message lies in the socket, and none was lost.
+#[must_use]
+pub fn is_empty(socket: Fd) -> bool {
+    const MSG_DONTWAIT: usize = 0x40;
+    // SAFETY: nothing is written to: no buffer, no address.
+    let got = unsafe { call(nr::RECVFROM, [int(socket), 0, 0, MSG_DONTWAIT, 0, 0]) };
+    got == Err(crate::Errno::AGAIN)
+}
+
 /// Throws away what lies in the socket, descriptors too; it waits for nothing.
 pub fn drain(socket: Fd) {
     const MSG_DONTWAIT: usize = 0x40;

@@ -314,14 +314,14 @@ impl Inner {
         }
     }
 
-    /// Takes a ground back; the group is returned if it can serve again.
+    /// Takes a ground back; the group is returned, to be made as good as new.
     pub(crate) fn give_back(&self, Freed { ground, group }: Freed) -> Option<Group> {
         if self.shared_block.is_none() {
             self.owner().give_block(ground.block);
         }
         self.mailboxes.clear(ground.place);
         self.places.give_back(ground.place);
-        group.filter(|group| matches!(group.recycle(), Ok(true)))
+        group
     }
 
     /// Keeps killed slots until the keeper has ended, which is about to happen.

@@ -71,8 +71,10 @@ fn those_who_wait_are_served_in_the_order_in_which_they_came() {
                 let (pool, served, came) = (&pool, &served, came.clone());
                 scope.spawn(move || {
                     came.send(()).unwrap();
-                    assert!(Command::noop().status(pool).unwrap().success());
+                    let container = sleeper(pool);
+                    // Nobody else is served while it runs.
                     served.lock().unwrap().push(number);
+                    drop(container);
                 });
                 comes.recv().unwrap();
                 // It has said that it comes, and now queues up.
@@ -281,6 +283,24 @@ fn nobody_inside_can_change_a_leased_network_namespace() {
     ] {
         assert!(!common::sh(&pool, attempt).success(), "{attempt}");
         assert_eq!(says(&pool, facts), fresh, "{attempt}");
+    }
+}
+
+#[test]
+fn a_network_namespace_that_somebody_changed_is_not_leased_again() {
+    let root = busybox("pool-net-changed");
+    let pool = one_at_a_time(&root);
+    for change in ["addr add 10.9.8.7/32 dev lo", "rule add from 10.9.8.7 table 7"] {
+        let container = sleeper(&pool);
+        // By the host, since nobody inside can.
+        let target = format!("--target={}", host::pid_of(&container));
+        let words = ["--net", "ip"].into_iter().chain(change.split(' '));
+        let done = std::process::Command::new("nsenter").arg(target).args(words).status().unwrap();
+        assert!(done.success(), "{change}");
+        drop(container);
+        for _ in 0..4 {
+            assert!(!says(&pool, "ip addr; ip rule").contains("10.9.8.7"), "{change}");
+        }
     }
 }
 

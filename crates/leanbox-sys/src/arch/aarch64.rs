@@ -105,6 +105,7 @@ pub(crate) mod nr {
     pub(crate) const PRCTL: usize = 167;
     pub(crate) const GETPID: usize = 172;
     pub(crate) const SOCKET: usize = 198;
+    pub(crate) const BIND: usize = 200;
     pub(crate) const SETSOCKOPT: usize = 208;
     pub(crate) const PPOLL: usize = 73;
     pub(crate) const SENDMSG: usize = 211;

@@ -82,6 +82,7 @@ pub(crate) mod nr {
     pub(crate) const IOCTL: usize = 16;
     pub(crate) const PREAD64: usize = 17;
     pub(crate) const SOCKET: usize = 41;
+    pub(crate) const BIND: usize = 49;
     pub(crate) const SETSOCKOPT: usize = 54;
     pub(crate) const PPOLL: usize = 271;
     pub(crate) const SENDMSG: usize = 46;

@@ -22,7 +22,7 @@ pub(super) const REAP: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Remains {
     dying: VecDeque<Dying>,
-    groups: Vec<Group>,
+    groups: VecDeque<Group>,
 }
 
 impl Remains {
@@ -70,9 +70,11 @@ impl Remains {
         }
     }
 
-    /// A group that is as good as new.
+    /// A group that is as good as new: the one that has lain longest, since the kernel frees what
+    /// a slot had some time after its end.
     pub(super) fn clean_group(&mut self) -> Option<Group> {
-        self.groups.pop()
+        let group = self.groups.pop_front()?;
+        matches!(group.recycle(), Ok(true)).then_some(group)
     }
 
     /// The pool is at its end: waits for all, or leaves that to the end of the keeper.
