@@ -145,7 +145,8 @@ fn after_a_burst_the_pool_shrinks_to_its_reserve() {
             container.signal(15).unwrap();
             assert_eq!(container.wait().unwrap().end, End::Signaled(15));
         }
-        assert!(host::within(Duration::from_secs(10), || launchers(&template) == 4));
+        let shrunk = host::within(Duration::from_secs(10), || launchers(&template) == 4);
+        assert!(shrunk, "{policy:?}: {} launchers, {} ready", launchers(&template), pool.ready());
         pool.settle().unwrap();
         assert_eq!(pool.ready(), 4);
     }

@@ -101,6 +101,7 @@ impl PoolBuilder {
             settling: 0,
             error: None,
             tender_sleeps: false,
+            tender_watches_spare: false,
             event_wanted: false,
             stop: false,
         };

@@ -53,6 +53,8 @@ pub(super) struct State {
     pub(super) error: Option<Error>,
     /// The tender sleeps until it is woken.
     pub(super) tender_sleeps: bool,
+    /// It looks again after a while whether slots beyond the reserve can go.
+    pub(super) tender_watches_spare: bool,
     /// Someone was told that none is free, and waits for the event.
     pub(super) event_wanted: bool,
     pub(super) stop: bool,
@@ -163,6 +165,9 @@ impl Shared {
 
     pub(super) fn put_ready(&self, state: &mut State, slot: Slot) {
         state.ready.push(slot);
+        if state.ready.len() > self.warm && !state.tender_watches_spare {
+            self.wake_tender(state);
+        }
         if !state.queue.is_empty() || state.settling > 0 {
             self.changed.notify_all();
         }

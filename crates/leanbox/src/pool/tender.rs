@@ -305,6 +305,7 @@ impl<'a> Work<'a> {
             self.shared.changed.notify_all();
         }
         let too_many_ready = state.ready.len() > self.shared.warm;
+        state.tender_watches_spare = too_many_ready;
         drop(state);
         let remains = self.shared.remains();
         let oldest = remains.oldest().and_then(|fd| fd.try_clone_to_owned().ok());
