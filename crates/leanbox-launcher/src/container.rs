@@ -3,12 +3,13 @@
 //! is one word in it: it wakes, places its descriptors, and executes. Nothing here allocates.
 
 use crate::wire::{
-    Go, INLINE_MAX, Kind, Mailbox, Plan, Report, SLOT_FD, START_FDS_MAX, Start, Step, bytes_of,
+    Go, INLINE_MAX, Kind, Mailbox, Plan, PlanHeader, Report, SLOT_FD, START_FDS_MAX, Start, Step,
+    bytes_of,
 };
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
-use leanbox_sys::process::{self, CLONE_PIDFD};
+use leanbox_sys::process::{self, CLONE_FILES, CLONE_PIDFD, CLONE_SIGHAND};
 use leanbox_sys::{Errno, Fd, fd, memory, socket, sync};
 
 const STACK_SIZE: usize = 16 * 1024;
@@ -53,7 +54,12 @@ pub(crate) fn park(plan: Plan, mailbox: *mut Mailbox) -> leanbox_sys::Result<Par
     unsafe { *GIVEN.0.get() = Some(Given { plan, mailbox }) };
     // SAFETY: the mailbox is mapped as long as the process lives.
     unsafe { &*mailbox }.go.store(0, Ordering::Relaxed);
-    let flags = if plan.header().reports_end == 1 { CLONE_PIDFD } else { 0 };
+    let PlanHeader { reports_end, reuse, .. } = *plan.header();
+    let pidfd_too = if reports_end == 1 { CLONE_PIDFD } else { 0 };
+    // What is shared is neither copied here nor freed at the end; an exec makes its own copy, so
+    // in a slot that serves once it would only be later.
+    let shared = if reuse == 1 { CLONE_FILES | CLONE_SIGHAND } else { 0 };
+    let flags = pidfd_too | shared;
     // SAFETY: the stack, what it is given and the mailbox belong to this one container until it
     // has executed its program or ended.
     let pid = unsafe { process::clone_vm(flags, top, &mut pidfd, run, GIVEN.0.get().cast()) }?;
@@ -153,6 +159,8 @@ fn receive_fds(start: &Start, fds: &mut [Fd; START_FDS_MAX + 2]) -> leanbox_sys:
     if start.fds + start.data_in_memfd + start.tell_exec == 0 {
         return Ok(0);
     }
+    // The launcher's table of descriptors stays as it is.
+    fd::unshare_from(SLOT_FD + 1)?;
     let got = socket::receive(SLOT_FD, &mut [0; 8])?;
     let came = got.count.min(fds.len());
     fds[..came].copy_from_slice(&got.fds[..came]);

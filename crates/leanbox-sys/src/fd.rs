@@ -52,6 +52,14 @@ pub fn close_from(first: Fd) -> Result<()> {
     unsafe { call(CLOSE_RANGE, [int(first), u32::MAX as usize, 0]) }.map(drop)
 }
 
+/// The same in a table of descriptors of one's own: no other process's that shared it
+/// (`CLOSE_RANGE_UNSHARE`).
+pub fn unshare_from(first: Fd) -> Result<()> {
+    const CLOSE_RANGE_UNSHARE: usize = 2;
+    // SAFETY: numbers only.
+    unsafe { call(CLOSE_RANGE, [int(first), u32::MAX as usize, CLOSE_RANGE_UNSHARE]) }.map(drop)
+}
+
 /// dup3(2); unlike it, the same number twice only sets or clears close-on-exec.
 pub fn dup_to(fd: Fd, target: Fd, cloexec: bool) -> Result<()> {
     if fd == target {

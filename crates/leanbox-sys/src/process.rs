@@ -7,6 +7,10 @@ use core::ffi::{CStr, c_void};
 
 /// clone(2): share memory.
 pub const CLONE_VM: u64 = 0x100;
+/// clone(2): share the table of descriptors.
+pub const CLONE_FILES: u64 = 0x400;
+/// clone(2): share the table of signal handlers.
+pub const CLONE_SIGHAND: u64 = 0x800;
 /// clone(2): give back a pidfd.
 pub const CLONE_PIDFD: u64 = 0x1000;
 /// clone(2): the parent waits until exec or exit.
