@@ -9,7 +9,7 @@ mod host;
 
 use common::{Folder, busybox, template};
 use host::{pid_of, within};
-use leanbox::{Command, Container, End, ErrorKind, Policy, Pool, Rootfs, Stdio, Template};
+use leanbox::{Command, Container, End, ErrorKind, Limits, Policy, Pool, Rootfs, Stdio, Template};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -86,13 +86,17 @@ fn a_paused_container_uses_no_cpu_until_it_is_resumed() {
 fn a_container_that_forks_all_the_time_stands_still_with_all_it_has() {
     let root = busybox("forks");
     for policy in POLICIES {
-        let pool = Pool::new(&template(&root, policy), 0).unwrap();
+        let limits = Limits { pids_max: 1000, ..Limits::default() };
+        let builder = Template::builder(Rootfs::open(&root.0).unwrap()).policy(policy);
+        let pool = Pool::new(&builder.limits(limits).build().unwrap(), 0).unwrap();
         let forks = "i=0; while [ $i -lt 100 ]; do (while :; do (true); done) & i=$((i+1)); done";
         for round in 0..3 {
-            let container = spawn(&pool, &format!("{forks}; wait"));
+            let mut container = spawn(&pool, &format!("{forks}; wait"));
             assert!(within(Duration::from_secs(20), || members(&container).len() > 100));
             for turn in 0..5 {
-                container.pause().unwrap();
+                if let Err(error) = container.pause() {
+                    panic!("{error}: {:?}", container.wait_timeout(A_WHILE));
+                }
                 assert_stands_still(&container, &format!("{policy:?} {round} {turn}"));
                 container.resume().unwrap();
                 assert!(runs(&container));
@@ -180,17 +184,17 @@ fn a_paused_container_ends_at_its_timeout_whether_somebody_waits_or_not() {
         let pool = Pool::new(&template(&root, policy), 1).unwrap();
         for waits in [true, false] {
             let mut command = Command::new("sh");
-            command.args(["-c", BUSY]).timeout(Duration::from_secs(1));
+            command.args(["-c", BUSY]).timeout(Duration::from_secs(3));
             let container = command.stdout(Stdio::Null).spawn(&pool).unwrap();
             container.pause().unwrap();
             if !waits {
                 let pid = pid_of(&container);
                 let gone = || !fs::exists(format!("/proc/{pid}")).unwrap();
-                assert!(within(Duration::from_secs(3), gone), "{policy:?}");
+                assert!(within(Duration::from_secs(5), gone), "{policy:?}");
             }
             let outcome = container.wait().unwrap();
             assert_eq!((outcome.end, outcome.timed_out), (End::Signaled(9), true), "{policy:?}");
-            assert!(outcome.wall < Duration::from_secs(3), "{:?}", outcome.wall);
+            assert!(outcome.wall < Duration::from_secs(5), "{:?}", outcome.wall);
         }
     }
 }
@@ -316,7 +320,7 @@ fn v2_freezes_where_v1_cannot() {
     let mounts = fs::read_to_string("/proc/mounts").unwrap();
     assert!(mounts.contains(" cgroup2 "), "this test needs cgroup2: mount -t cgroup2 none …");
     let mut tests = std::process::Command::new(std::env::current_exe().unwrap());
-    let tests = tests.args(["--test-threads", "2"]).env(V2, "freezer").output().unwrap();
+    let tests = tests.args(["--test-threads", "1"]).env(V2, "freezer").output().unwrap();
     let text = String::from_utf8_lossy(&tests.stdout);
     assert!(tests.status.success() && text.contains("13 passed"), "{text}");
 }
