@@ -17,7 +17,8 @@ impl Container {
     pub fn pause(&self) -> Result<()> {
         let slot = self.running("pause")?;
         let freezer = slot.group.freezer().map_err(|error| error.during("pause"))?;
-        freezer.freeze().map_err(|error| error.during("pause"))?;
+        let keeper = &self.pool.template().inner.keeper;
+        freezer.freeze(|folder| keeper.thaws(folder)).map_err(|error| error.during("pause"))?;
         if has_ended(slot.container(), 0) {
             freezer.thaw()?;
         }
