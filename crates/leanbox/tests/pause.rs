@@ -10,6 +10,8 @@ mod host;
 use common::{Folder, busybox, template};
 use host::{pid_of, within};
 use leanbox::{Command, Container, End, ErrorKind, Limits, Policy, Pool, Rootfs, Stdio, Template};
+use rustix::process::{Pid, Signal};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -284,9 +286,16 @@ fn what_a_killed_host_had_paused_dies_with_it() {
     let (mut victim, name) = start_host(&root);
     let of_it = || host::processes().into_iter().filter(|pid| is_of(*pid, &name)).count();
     assert!(of_it() > 4, "two slots, one of them paused");
-    victim.kill().unwrap();
+    std::thread::scope(|scope| {
+        // Whoever waits for the lock of its record has it first: nobody reclaims before.
+        let held = scope.spawn(|| records_of(&victim).iter().map(locked).collect::<Vec<_>>());
+        std::thread::sleep(A_WHILE);
+        rustix::process::kill_process(pid_of_child(&victim), Signal::KILL).unwrap();
+        let held = held.join().unwrap();
+        assert!(within(Duration::from_secs(2), || of_it() == 0));
+        drop(held);
+    });
     victim.wait().unwrap();
-    assert!(within(Duration::from_secs(2), || of_it() == 0));
     assert_reclaimed(&name);
 }
 
@@ -299,8 +308,7 @@ fn what_a_killed_host_had_paused_is_reclaimed_where_its_keeper_cannot_thaw_it() 
     let (mut victim, name) = start_host(&root);
     let of_it = || host::processes().into_iter().filter(|pid| is_of(*pid, &name)).count();
     let keeper = host::processes().into_iter().find(|pid| is_keeper_of(*pid, &victim)).unwrap();
-    let keeper = rustix::process::Pid::from_raw(keeper).unwrap();
-    rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(Pid::from_raw(keeper).unwrap(), Signal::KILL).unwrap();
     victim.kill().unwrap();
     victim.wait().unwrap();
     // v2 lets what is frozen die; v1 does not, and this is what is to be reclaimed.
@@ -309,6 +317,25 @@ fn what_a_killed_host_had_paused_is_reclaimed_where_its_keeper_cannot_thaw_it() 
     leanbox::reclaim().unwrap();
     assert!(within(Duration::from_secs(2), || of_it() == 0));
     assert_reclaimed(&name);
+}
+
+fn pid_of_child(child: &Child) -> Pid {
+    Pid::from_raw(child.id().try_into().unwrap()).unwrap()
+}
+
+fn records_of(host: &Child) -> Vec<PathBuf> {
+    let folders = [leanbox::state_folder(), PathBuf::from("/run/leanbox")];
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap().flatten());
+    let is_its = |path: &PathBuf| path.to_string_lossy().contains(&format!("-{}-", host.id()));
+    let records: BTreeSet<_> = entries.map(|entry| entry.path()).filter(is_its).collect();
+    assert!(!records.is_empty());
+    records.into_iter().collect()
+}
+
+fn locked(record: &PathBuf) -> fs::File {
+    let file = fs::File::open(record).unwrap();
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    file
 }
 
 fn is_keeper_of(pid: i32, host: &Child) -> bool {
