@@ -25,6 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const EAGER: Duration = Duration::from_millis(1);
 /// The sleep between two looks after that. v2 tells by poll(2), but at most every 10 ms.
 const SLEEP: Duration = Duration::from_micros(100);
+/// Lists a folder's processes, and moves one. That takes a lock that all forks and exits of the
+/// machine share, and getting it after a while waits for RCU: the first pause of a slot takes 10 to
+/// 20 ms on a busy machine. `tasks` saves it only for a thread that moves itself.
+const LIST: &str = "cgroup.procs";
 
 /// Where the slots of one owner are frozen that have no folder of v2. Made at the first pause,
 /// removed when dropped.
@@ -84,7 +88,7 @@ pub(crate) struct Freezer {
     folder: PathBuf,
     /// Where the folder is made when it is needed; `None` for the slot's own of v2.
     home: Option<Arc<Home>>,
-    /// A file that lists the slot's processes, on v1 its threads.
+    /// A file that lists the slot's processes.
     members: PathBuf,
     files: OnceLock<Files>,
     /// Whether all of the slot is in the folder; held while it is frozen or thawed.
@@ -107,7 +111,7 @@ impl Freezer {
         Some(Self {
             version,
             folder,
-            members: listing.folder.join(list(version)),
+            members: listing.folder.join(LIST),
             joined: Mutex::new(home.is_none()),
             home,
             files: OnceLock::new(),
@@ -184,13 +188,13 @@ impl Freezer {
 
     /// Moves what is not in the folder yet.
     fn join(&self, files: &Files) -> Result<()> {
-        let inside = read_list(&self.folder.join(list(self.version)))?;
+        let inside = read_list(&self.folder.join(LIST))?;
         for id in read_list(&self.members)?.difference(&inside) {
             match file::write_raw(&files.join, &id.to_string()) {
                 // It has ended.
                 Ok(()) | Err(Errno::SRCH) => {}
                 Err(errno) => {
-                    let call = format!("write({:?}, \"{id}\")", self.folder.join("tasks"));
+                    let call = format!("write({:?}, \"{id}\")", self.folder.join(LIST));
                     return Err(Error::syscall(call, errno));
                 }
             }
@@ -219,10 +223,10 @@ impl Freezer {
     /// may have become a stranger's before it was moved: that one goes free.
     fn are_all_inside(&self) -> Result<bool> {
         let members = read_list(&self.members)?;
-        let inside = read_list(&self.folder.join(list(self.version)))?;
+        let inside = read_list(&self.folder.join(LIST))?;
         if let Some(above) = self.home.as_ref().and_then(|home| home.folder.parent()) {
             for stranger in inside.difference(&members) {
-                let _ = file::write(&above.join(list(self.version)), &stranger.to_string());
+                let _ = file::write(&above.join(LIST), &stranger.to_string());
             }
         }
         Ok(members.is_subset(&inside))
@@ -277,7 +281,7 @@ impl Files {
         Ok(Self {
             wish: file::open(&folder.join(wish), OFlags::WRONLY)?,
             state: file::open(&folder.join(state), OFlags::RDONLY)?,
-            join: file::open(&folder.join(list(version)), OFlags::WRONLY)?,
+            join: file::open(&folder.join(LIST), OFlags::WRONLY)?,
         })
     }
 
@@ -301,15 +305,6 @@ impl Files {
             Version::V2 => b"frozen 1",
         };
         Ok(text[..length].split(|byte| *byte == b'\n').any(|one| one == line))
-    }
-}
-
-/// What lists a folder's threads, or on v2 its processes, and moves one. Not `cgroup.procs` on v1,
-/// for the lock it takes (see [`Group::join_fds`](super::Group::join_fds)).
-fn list(version: Version) -> &'static str {
-    match version {
-        Version::V1 => "tasks",
-        Version::V2 => "cgroup.procs",
     }
 }
 
