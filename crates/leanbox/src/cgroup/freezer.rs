@@ -26,8 +26,8 @@ const EAGER: Duration = Duration::from_millis(1);
 /// The sleep between two looks after that. v2 tells by poll(2), but at most every 10 ms.
 const SLEEP: Duration = Duration::from_micros(100);
 /// Lists a folder's processes, and moves one. That takes a lock that all forks and exits of the
-/// machine share, and getting it after a while waits for RCU: the first pause of a slot takes 10 to
-/// 20 ms on a busy machine. `tasks` saves it only for a thread that moves itself.
+/// machine share, and getting it after a while waits for RCU: the first pause of a slot takes up
+/// to 23 ms on a busy machine. `tasks` saves it only for a thread that moves itself.
 const LIST: &str = "cgroup.procs";
 
 /// Where the slots of one owner are frozen that have no folder of v2. Made at the first pause,

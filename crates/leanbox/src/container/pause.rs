@@ -9,9 +9,8 @@ impl Container {
     /// Freezes the program and all that it started (the kernel's `freezer-subsystem.rst` and
     /// `cgroup-v2.rst`, "freeze"); back when nothing of it runs any more. Again is fine. A paused
     /// container can be waited for, killed and dropped, its timeout counts on, and signals reach
-    /// it when it is resumed. Where
-    /// slots have no folder of cgroup v2, the first pause of a slot moves its processes, which may
-    /// take 20 ms.
+    /// it when it is resumed. Where slots have no folder of cgroup v2, the first pause of a slot
+    /// moves its processes: some milliseconds.
     ///
     /// # Errors
     /// `Gone` if it has ended or is killed meanwhile, `Busy` if not all of it stands still in ten
