@@ -6,6 +6,7 @@ mod driver;
 mod growth;
 mod original;
 mod password;
+mod pause;
 mod report;
 mod start;
 mod sweep;
@@ -38,6 +39,8 @@ enum What {
     Sweep(sweep::Args),
     /// Start latency and memory with very many containers, and over very many starts
     Growth(growth::Args),
+    /// How long pausing and resuming take, over the number of processes in a container
+    Pause(pause::Args),
     /// Compare with other tools, whichever are installed, at three levels, in turns
     Compare(compare::Args),
     /// Run the same benchmark on many hosts at once, over ssh
@@ -73,6 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         What::Start(args) => start::run(args),
         What::Sweep(args) => sweep::run(args),
         What::Growth(args) => growth::run(args),
+        What::Pause(args) => pause::run(args),
         What::Compare(args) => compare::run(args),
         What::Report(args) => report::run(args),
         What::Driver => Ok(driver::run()),

@@ -64,6 +64,24 @@ fn every_mode_and_policy_reports_itself() {
 }
 
 #[test]
+fn pausing_is_measured_for_each_number_of_processes() {
+    let place = place("bench-pause");
+    let report = report(&place, &["pause", "--processes", "1,20", "--pin", "0"]);
+    assert_eq!((&report["benchmark"], &report["pinned_cpu"]), (&"pause".into(), &0.into()));
+    let rows = report["rows"].as_array().unwrap();
+    let counts: Vec<_> = rows.iter().map(|row| row["processes"].as_u64().unwrap()).collect();
+    assert_eq!(counts, [1, 20]);
+    let fields = "pause_p50_us pause_p99_us unpause_p50_us unpause_p99_us round_p50_us \
+                  round_p99_us first_pause_us";
+    for (row, field) in rows.iter().flat_map(|row| fields.split_whitespace().map(move |f| (row, f)))
+    {
+        assert!(row[field].as_f64().unwrap() > 0.0, "{field} of {row}");
+    }
+    let words = ["bench", "pause", "--processes", "1000"];
+    Done::of(place.leanbox(&words).output().unwrap()).failed(1, "from 1 to 250");
+}
+
+#[test]
 fn a_machine_says_what_it_is_and_how_quiet_it_was() {
     let place = place("bench-machine");
     let machine = &start(&place, &["--policy", "reuse"])["machine"];

@@ -4,6 +4,7 @@
 //! never reads a word out of a slot.
 
 use crate::blocks::{Blocks, write_id_maps};
+use crate::frozen::Frozen;
 use crate::ground::enter_minimal_mounts;
 use crate::launcher;
 use crate::nets::Nets;
@@ -32,6 +33,7 @@ pub(crate) struct Keeper {
     trees: usize,
     blocks: Blocks,
     nets: Nets,
+    frozen: Frozen,
 }
 
 /// As deep as keeper and launchers come, ten times over.
@@ -101,7 +103,8 @@ impl Keeper {
         // SAFETY: a fresh page of zeroes that is never unmapped.
         let mapped = unsafe { &*page.cast::<AtomicU32>() };
         let (blocks, nets) = (at(15, Blocks::new())?, at(15, Nets::new())?);
-        let mut keeper = Self { plan, own_mounts, mapped, turn: 0, trees: 0, blocks, nets };
+        let frozen = Frozen::nothing();
+        let mut keeper = Self { plan, own_mounts, mapped, turn: 0, trees: 0, blocks, nets, frozen };
         keeper.take_trees()?;
         at(14, answer(Reply::default(), &[]))?;
         Ok(keeper)
@@ -133,13 +136,13 @@ impl Keeper {
             match fd::wait_readable([CONTROL_FD, HOST_FD]) {
                 Err(Errno::INTR) => continue,
                 Ok([true, false]) => {}
-                _ => process::exit(0),
+                _ => self.end(),
             }
             let mut bytes = [0; size_of::<Request>()];
             let got = match socket::receive(CONTROL_FD, &mut bytes) {
                 Err(Errno::INTR) => continue,
                 Ok(got) if got.length > 0 => got,
-                _ => process::exit(0),
+                _ => self.end(),
             };
             let Some(request) = message_of::<Request>(&bytes[..got.length]) else { continue };
             self.carry_out(request, &got.fds[..got.count]);
@@ -147,7 +150,17 @@ impl Keeper {
         }
     }
 
+    fn end(&self) -> ! {
+        self.frozen.end();
+        process::exit(0)
+    }
+
     fn carry_out(&mut self, request: Request, fds: &[Fd]) {
+        if request.ask == Ask::Thaw as u32 {
+            let (step, errno) = self.frozen.take(fds).err().unwrap_or((0, Errno(0)));
+            let _ = answer(Reply { slot: request.slot, step, errno: errno.0, pid: 0 }, &[]);
+            return;
+        }
         let made = if request.ask == Ask::Make as u32 {
             self.make(request, fds)
         } else if request.ask == Ask::Hold as u32 {

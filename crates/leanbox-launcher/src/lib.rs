@@ -25,6 +25,8 @@ mod container;
 #[allow(dead_code)]
 mod floor;
 #[allow(dead_code)]
+mod frozen;
+#[allow(dead_code)]
 mod ground;
 #[allow(dead_code)]
 mod keeper;

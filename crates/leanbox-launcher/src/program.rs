@@ -9,6 +9,7 @@ mod blocks;
 mod classic;
 mod container;
 mod floor;
+mod frozen;
 mod ground;
 mod keeper;
 mod launcher;

@@ -230,6 +230,8 @@ pub enum Ask {
     Keep,
     /// Put new scratch into a slot; descriptor: its launcher's pidfd.
     Reset,
+    /// From now on thaw what is in this folder of v1's freezer before the end; descriptor: it.
+    Thaw,
 }
 
 /// A request to a keeper.
@@ -256,7 +258,7 @@ pub struct Request {
 
 /// A keeper's answer. If nothing failed, a descriptor comes along: of [`Ask::Make`],
 /// [`Ask::Hold`] and [`Ask::Keep`] the new process's pidfd, of [`Ask::Reset`] the new scratch;
-/// none of [`Ask::Trees`].
+/// none of [`Ask::Trees`] and [`Ask::Thaw`].
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub struct Reply {

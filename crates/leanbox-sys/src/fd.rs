@@ -88,6 +88,27 @@ pub fn read(fd: Fd, buffer: &mut [u8]) -> Result<usize> {
     unsafe { call(nr::READ, [int(fd), buffer.as_mut_ptr() as usize, buffer.len()]) }
 }
 
+/// Entries of a folder, as [`names`] reads them; 0 at its end (getdents64(2)).
+pub fn entries(folder: Fd, buffer: &mut [u8]) -> Result<usize> {
+    let args = [int(folder), buffer.as_mut_ptr() as usize, buffer.len()];
+    // SAFETY: the buffer is valid for its length.
+    unsafe { call(nr::GETDENTS64, args) }
+}
+
+/// The names in what [`entries`] gave (`struct linux_dirent64`).
+pub fn names(entries: &[u8]) -> impl Iterator<Item = &CStr> {
+    const LENGTH: usize = 16;
+    const NAME: usize = 19;
+    let mut left = entries;
+    core::iter::from_fn(move || {
+        let length = left.get(LENGTH..LENGTH + 2)?;
+        let length = usize::from(u16::from_ne_bytes([length[0], length[1]]));
+        let (entry, rest) = left.split_at_checked(length)?;
+        left = rest;
+        CStr::from_bytes_until_nul(entry.get(NAME..)?).ok()
+    })
+}
+
 /// pread(2).
 pub fn pread(fd: Fd, buffer: &mut [u8], offset: u64) -> Result<usize> {
     let args = [int(fd), buffer.as_mut_ptr() as usize, buffer.len(), offset as usize];

@@ -3,8 +3,8 @@
 //! In: [`Limits`], and where this process stands in the kernel's hierarchies. Out: a [`Group`]
 //! per slot with what a launcher needs to join it, its counters, and its removal. Works on
 //! cgroup v1, v2 and hybrids (cgroups(7); the kernel's `admin-guide/cgroup-v1`, `cgroup-v2.rst`).
-//! Never: moves a process, or touches a group that is not below its own [`Parent`]; only
-//! [`remove_tree`] kills, and only in the folder it is given.
+//! Never: moves a process, but to freeze it, or touches a group that is not below its own
+//! [`Parent`]; only [`remove_tree`] and the [`Freezer`] kill, and only in the folder they are given.
 //!
 //! ```text
 //! Layout   which hierarchy serves what, and where we stand in each
@@ -13,6 +13,7 @@
 //! ```
 
 mod file;
+mod freezer;
 mod group;
 mod layout;
 mod plan;
@@ -23,6 +24,7 @@ mod usage;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use freezer::Freezer;
 pub(crate) use group::Group;
 pub(crate) use layout::Layout;
 pub(crate) use remove::remove_tree;
@@ -31,7 +33,7 @@ pub(crate) use usage::Baseline;
 use crate::{Error, Limits, Result};
 use layout::{Hierarchy, Version};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where one owner's groups are: the first beside our own processes, the others in a folder per
 /// hierarchy, made when the second group is. Most owners start one container, and each folder
@@ -41,6 +43,7 @@ pub(crate) struct Parent {
     homes: Vec<Hierarchy>,
     name: String,
     made: Mutex<Vec<Hierarchy>>,
+    freezer: Option<Arc<freezer::Home>>,
 }
 
 impl Parent {
@@ -67,14 +70,16 @@ impl Parent {
             Ok(Hierarchy { folder, ..*hierarchy })
         };
         let homes = layout.hierarchies.iter().map(home).collect::<Result<_>>()?;
-        Ok(Self { homes, name: name.to_string(), made: Mutex::default() })
+        let freezer = layout.freezer.as_ref().map(|place| freezer::Home::new(place, name).into());
+        Ok(Self { homes, name: name.to_string(), made: Mutex::default(), freezer })
     }
 
     /// Every folder that may come to be, for the owner's record: what [`remove_tree`] takes when
-    /// the owner is dead.
+    /// the owner is dead. First the one for freezing: nothing frozen dies before that is thawed.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         let folders = |name: String| self.homes.iter().map(move |home| home.folder.join(&name));
-        folders(self.name.clone()).chain(folders(self.first_name())).collect()
+        let freezer = self.freezer.iter().map(|home| home.folder().to_path_buf());
+        freezer.chain(folders(self.name.clone())).chain(folders(self.first_name())).collect()
     }
 
     /// Makes the first group. There can be only one.
@@ -82,7 +87,7 @@ impl Parent {
     /// # Errors
     /// As for [`group`](Self::group).
     pub(crate) fn first(&self, limits: &Limits) -> Result<Group> {
-        Group::create(&self.homes, &self.first_name(), limits)
+        Group::create(&self.homes, self.freezer.as_ref(), &self.first_name(), limits)
     }
 
     /// Makes the group `name` with `limits`.
@@ -91,7 +96,7 @@ impl Parent {
     /// The call that failed, with its path; `Unsupported` if a CPU limit is asked and no
     /// hierarchy has the cpu controller. Nothing is left behind.
     pub(crate) fn group(&self, name: &str, limits: &Limits) -> Result<Group> {
-        Group::create(&self.folders()?, name, limits)
+        Group::create(&self.folders()?, self.freezer.as_ref(), name, limits)
     }
 
     fn first_name(&self) -> String {

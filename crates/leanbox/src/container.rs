@@ -1,12 +1,16 @@
 //! A running container, as `std::process::Child` is a running process: wait, kill, streams,
 //! and at the end the outcome.
 
+mod exec;
+mod pause;
+
+use self::exec::{closed_or_ended, exec_error, word_of};
 use crate::deadline::Deadline;
 use crate::outcome::{Captured, End, Outcome};
 use crate::slot::{Slot, Told};
 use crate::stdio::Ours;
 use crate::{Error, ErrorKind, Pool, Result};
-use leanbox_launcher::wire::{Go, Step};
+use leanbox_launcher::wire::Go;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
@@ -140,7 +144,7 @@ impl Container {
     /// From now on it ends in time whether it is waited for or not.
     pub(crate) fn end_at_deadline(mut self) -> Result<Self> {
         if let (Some(due), Some(slot)) = (self.started.deadline, &self.slot) {
-            self.deadline = Some(Deadline::set(due, slot.container(), slot.launcher())?);
+            self.deadline = Some(Deadline::set(due, slot)?);
         }
         Ok(self)
     }
@@ -242,6 +246,8 @@ impl Container {
             slot.baseline = now;
             used
         });
+        // Killed by the kernel or from outside while it was paused: the launcher is frozen yet.
+        let thawed = slot.group.freezer().map_or(Ok(()), |freezer| freezer.thaw());
         let wall = self.started.began.elapsed();
         let first_instruction = self.started.stamp_ns.map(|before| {
             let begun_ns = self.pool.template().inner.mailboxes.begun_ns(slot.ground.place);
@@ -261,7 +267,7 @@ impl Container {
             .captures
             .each_mut()
             .map(|capture| capture.take().map(Capture::drain).unwrap_or_default());
-        if matches!(told, Told::Gone) || timed_out {
+        if matches!(told, Told::Gone) || timed_out || thawed.is_err() {
             slot.kill_now();
             self.pool.discard(slot);
         } else {
@@ -291,6 +297,8 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
+        // Before another slot may have the group.
+        self.deadline = None;
         if let Some(slot) = self.slot.take() {
             slot.kill_now();
             self.pool.discard(slot);
@@ -330,33 +338,6 @@ impl Capture {
     }
 }
 
-/// Sleeps until the pipe is closed or has a word in it, the process of the pidfd has ended, or
-/// the time is up. What there is of the pipe, and whether the process has ended.
-fn closed_or_ended(
-    pipe: &OwnedFd,
-    pidfd: BorrowedFd<'_>,
-    sleep: Duration,
-) -> Result<(PollFlags, bool)> {
-    let pidfd = PollFd::from_borrowed_fd(pidfd, PollFlags::IN);
-    let mut fds = [PollFd::new(pipe, PollFlags::IN), pidfd];
-    match poll(&mut fds, Some(&timespec(sleep))) {
-        Ok(_) => Ok((fds[0].revents(), !fds[1].revents().is_empty())),
-        Err(Errno::INTR) => Ok((PollFlags::empty(), false)),
-        Err(errno) => Err(Error::syscall("poll(exec)", errno)),
-    }
-}
-
-/// The step that a container could not do and why, if it said so before it closed the pipe.
-fn word_of(pipe: OwnedFd) -> Option<(u32, i32)> {
-    let mut word = [0; 8];
-    // One read of what is there: the rest of a word might never come.
-    let length = File::from(pipe).read(&mut word).ok()?;
-    let word = u64::from_ne_bytes(word);
-    let step = u32::try_from(word >> 32).unwrap_or(Step::EXEC);
-    let errno = i32::try_from(word & 0xffff).unwrap_or(0);
-    (length == size_of_val(&word)).then_some((step, errno))
-}
-
 fn timespec(duration: Duration) -> Timespec {
     Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 })
 }
@@ -377,31 +358,4 @@ fn wait_readable(
     let mut next = |open: bool| open && ready.next().unwrap_or(false);
     let is_open = |capture: &Option<Capture>| capture.as_ref().is_some_and(|c| c.open);
     Ok([next(true), next(is_open(&captures[0])), next(is_open(&captures[1]))])
-}
-
-/// Why a program did not start, with a shell's words for it.
-fn exec_error(program: &str, step: u32, errno: i32) -> Error {
-    let errno = Errno::from_raw_os_error(errno);
-    match step {
-        Step::EXEC => {
-            let error = Error::syscall(format!("exec {program:?}"), errno);
-            match errno {
-                Errno::NOENT | Errno::NOTDIR => error.remedy(
-                    "no such program in the root file system (or its interpreter is missing)",
-                ),
-                Errno::ACCESS => error
-                    .with_kind(ErrorKind::NotExecutable)
-                    .remedy("it is there, but not executable for this user"),
-                _ => error
-                    .with_kind(ErrorKind::NotExecutable)
-                    .remedy("not a program for this machine, or a script without #!"),
-            }
-        }
-        Step::WORKDIR => Error::syscall("chdir(working directory)", errno)
-            .with_kind(ErrorKind::NotFound)
-            .remedy("name a folder of the root file system that this user may enter"),
-        Step::IDENTITY => Error::syscall("user and groups", errno),
-        Step::DESCRIPTOR => Error::syscall("placing a descriptor", errno),
-        _ => Error::syscall("receiving the start", errno),
-    }
 }

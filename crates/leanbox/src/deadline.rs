@@ -2,7 +2,9 @@
 //! process, begun with the first container that needs it, asleep but at deadlines. In: pidfds and
 //! an instant. A slot whose deadline was called off is never touched: that and a kill take turns.
 
+use crate::cgroup::Freezer;
 use crate::keeper::has_ended;
+use crate::slot::Slot;
 use crate::{Error, Result};
 use leanbox_sys::process::set_signal_mask;
 use rustix::process::{Signal, pidfd_send_signal};
@@ -40,22 +42,20 @@ struct Watches {
 struct Watch {
     container: OwnedFd,
     launcher: OwnedFd,
+    freezer: Option<Arc<Freezer>>,
     killed: Arc<AtomicBool>,
 }
 
 impl Deadline {
     /// Has the launcher, and so its slot, killed at `due` unless the container has ended by then.
-    pub(crate) fn set(
-        due: Instant,
-        container: BorrowedFd<'_>,
-        launcher: BorrowedFd<'_>,
-    ) -> Result<Self> {
+    pub(crate) fn set(due: Instant, slot: &Slot) -> Result<Self> {
         let own = |fd: BorrowedFd<'_>| {
             fd.try_clone_to_owned().map_err(|error| Error::io("fcntl(F_DUPFD_CLOEXEC)", &error))
         };
         let killed = Arc::default();
-        let (container, launcher) = (own(container)?, own(launcher)?);
-        let watch = Watch { container, launcher, killed: Arc::clone(&killed) };
+        let (container, launcher) = (own(slot.container())?, own(slot.launcher())?);
+        let freezer = slot.group.freezer().ok().cloned();
+        let watch = Watch { container, launcher, freezer, killed: Arc::clone(&killed) };
         let mut watches = lock();
         if watches.process != std::process::id() {
             watches.due.clear();
@@ -89,6 +89,9 @@ impl Watch {
         if !has_ended(&self.container, 0) {
             self.killed.store(true, Ordering::Relaxed);
             let _ = pidfd_send_signal(&self.launcher, Signal::KILL);
+            if let Some(freezer) = &self.freezer {
+                freezer.end();
+            }
         }
     }
 }

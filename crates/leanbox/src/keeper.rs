@@ -113,6 +113,21 @@ impl Keeper {
         }
     }
 
+    /// Has the keeper thaw what is in this folder of v1's freezer before it ends: of a dead host,
+    /// too.
+    pub(crate) fn thaws(&self, folder: BorrowedFd<'_>) -> Result<()> {
+        /// No slot's number.
+        const ASKER: u32 = u32::MAX;
+        let request = Request { ask: Ask::Thaw as u32, slot: ASKER, ..Request::default() };
+        self.send(request, &[folder])?;
+        match self.answer(ASKER)?.reply {
+            Reply { step: 0, .. } => Ok(()),
+            Reply { errno, .. } => {
+                Err(Error::syscall("fcntl(keeper)", Errno::from_raw_os_error(errno)))
+            }
+        }
+    }
+
     fn receive(&self) -> Result<Answer> {
         let mut bytes = [0; size_of::<Reply>()];
         let (length, mut fds) = receive_with_fds(self.control()?, &mut bytes)

@@ -183,6 +183,7 @@ impl Slot {
     /// Sends SIGKILL to the launcher, and so to all.
     pub(crate) fn kill_now(&self) {
         let _ = pidfd_send_signal(&self.launcher, Signal::KILL);
+        self.group.end_freeze();
     }
 
     /// Makes a reused slot ready again, or gives it up: an error is the end of the slot. What is
@@ -263,6 +264,7 @@ impl Dying {
     pub(crate) fn killed(ground: Ground, group: Option<Group>, launcher: OwnedFd) -> Self {
         let _ = group.as_ref().map(Group::kill);
         let _ = pidfd_send_signal(&launcher, Signal::KILL);
+        group.iter().for_each(Group::end_freeze);
         Self { remains: Freed { ground, group }, launcher }
     }
 

@@ -4,7 +4,7 @@
 //! our own group in each hierarchy we need. Never: assumes a mount point, or writes.
 
 use super::file;
-use crate::{Error, ErrorKind, Limits, Result};
+use crate::{Error, ErrorKind, Limits, Result, probe};
 use std::path::{Component, Path, PathBuf};
 
 /// The two interfaces of the kernel.
@@ -47,6 +47,8 @@ pub(crate) struct Hierarchy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) hierarchies: Vec<Hierarchy>,
+    /// Where processes can be frozen: v1's freezer, else v2.
+    pub(crate) freezer: Option<Hierarchy>,
 }
 
 impl Layout {
@@ -57,7 +59,8 @@ impl Layout {
     pub(crate) fn detect() -> Result<Self> {
         let memberships = file::read(Path::new("/proc/self/cgroup"))?;
         let mountinfo = file::read(Path::new("/proc/self/mountinfo"))?;
-        Self::from_texts(&memberships, &mountinfo, |own| {
+        let v1_freezer = !probe::is_off("freezer");
+        Self::from_texts(&memberships, &mountinfo, v1_freezer, |own| {
             file::read(&own.join("cgroup.controllers")).unwrap_or_default()
         })
     }
@@ -66,17 +69,27 @@ impl Layout {
     fn from_texts(
         memberships: &str,
         mountinfo: &str,
+        v1_freezer: bool,
         v2_controllers: impl Fn(&Path) -> String,
     ) -> Result<Self> {
         let mounts: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
-        let mut found: Vec<Hierarchy> = memberships
+        let mut found: Vec<(bool, Hierarchy)> = memberships
             .lines()
             .filter_map(Membership::parse)
-            .filter_map(|membership| membership.locate(&mounts, &v2_controllers))
+            .filter_map(|membership| {
+                let place = membership.locate(&mounts, &v2_controllers)?;
+                let freezes = match place.version {
+                    Version::V1 => v1_freezer && membership.has("freezer"),
+                    Version::V2 => true,
+                };
+                Some((freezes, place))
+            })
             .collect();
         // v1 first: where it is mounted it has the controllers
-        found.sort_by_key(|hierarchy| hierarchy.version == Version::V2);
-        let layout = Self { hierarchies: share_out(found) };
+        found.sort_by_key(|(_, hierarchy)| hierarchy.version == Version::V2);
+        let freezer = found.iter().find(|(freezes, _)| *freezes).map(|(_, place)| place.clone());
+        let found = found.into_iter().map(|(_, place)| place).collect();
+        let layout = Self { hierarchies: share_out(found), freezer };
         layout.check()
     }
 
@@ -134,6 +147,10 @@ impl<'a> Membership<'a> {
         path.starts_with('/').then_some(Self { controllers, path })
     }
 
+    fn has(&self, controller: &str) -> bool {
+        self.controllers.split(',').any(|one| one == controller)
+    }
+
     fn locate(
         &self,
         mounts: &[Mount],
@@ -145,15 +162,14 @@ impl<'a> Membership<'a> {
             .filter(|mount| mount.serves(version, self.controllers))
             .find_map(|mount| mount.folder_of(self.path))?;
         let roles = match version {
-            Version::V1 => roles_v1(self.controllers),
+            Version::V1 => roles_v1(|name| self.has(name)),
             Version::V2 => roles_v2(&v2_controllers(&folder)),
         };
         Some(Hierarchy { version, roles, folder })
     }
 }
 
-fn roles_v1(controllers: &str) -> Roles {
-    let has = |name| controllers.split(',').any(|one| one == name);
+fn roles_v1(has: impl Fn(&str) -> bool) -> Roles {
     Roles { memory: has("memory"), pids: has("pids"), cpu: has("cpu"), cpu_time: has("cpuacct") }
 }
 
@@ -249,7 +265,7 @@ mod tests {
 ";
 
     fn layout(cgroup: &str, mounts: &str, v2: &str) -> Result<Vec<(Version, Roles, String)>> {
-        let layout = Layout::from_texts(cgroup, mounts, |_| v2.to_string())?;
+        let layout = Layout::from_texts(cgroup, mounts, true, |_| v2.to_string())?;
         let flat = |one: Hierarchy| (one.version, one.roles, one.folder.display().to_string());
         Ok(layout.hierarchies.into_iter().map(flat).collect())
     }

@@ -71,6 +71,8 @@ fn kill_tree(path: &Path, depth: u32) {
         return;
     }
     kill_listed(path);
+    // What v1 has frozen dies when it is thawed.
+    let _ = file::write_if_there(&path.join("freezer.state"), "THAWED");
     if depth > 0 {
         folders_in(path).iter().for_each(|child| kill_tree(child, depth - 1));
     }
@@ -78,7 +80,7 @@ fn kill_tree(path: &Path, depth: u32) {
 
 /// Kills the processes that the group lists. One that ends meanwhile may leave its pid to a
 /// stranger: so take pidfds first, list again, and kill only those that are still listed.
-fn kill_listed(path: &Path) {
+pub(super) fn kill_listed(path: &Path) {
     let pidfds: Vec<(Pid, OwnedFd)> = processes(path)
         .into_iter()
         .filter_map(|pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?)))
