@@ -4,7 +4,7 @@
 //! per slot with what a launcher needs to join it, its counters, and its removal. Works on
 //! cgroup v1, v2 and hybrids (cgroups(7); the kernel's `admin-guide/cgroup-v1`, `cgroup-v2.rst`).
 //! Never: moves a process, or touches a group that is not below its own [`Parent`]; only
-//! [`remove_tree`] kills, and only in the folder it is given.
+//! [`remove_tree`] and [`Members`] kill, and only in the folders they are given.
 //!
 //! ```text
 //! Layout   which hierarchy serves what, and where we stand in each
@@ -15,6 +15,7 @@
 mod file;
 mod group;
 mod layout;
+mod members;
 mod plan;
 mod remove;
 mod subtree;
@@ -25,6 +26,7 @@ mod tests;
 
 pub(crate) use group::Group;
 pub(crate) use layout::Layout;
+pub(crate) use members::Members;
 pub(crate) use remove::remove_tree;
 pub(crate) use usage::Baseline;
 

@@ -97,7 +97,17 @@ impl Container {
     pub(crate) fn start(&mut self, go: Go, message: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
         let Some(slot) = &mut self.slot else { return Ok(()) };
         let mailboxes = &self.pool.template().inner.mailboxes;
-        slot.start(mailboxes, go, message, fds, self.started.stamp_ns.is_some())?;
+        let stamp = self.started.stamp_ns.is_some();
+        match slot.start(mailboxes, go, message, fds, stamp) {
+            // All that were ready in shared namespaces have died at once: there are new ones.
+            Err(error) if error.kind() == ErrorKind::Gone && slot.ground.shared => {
+                self.pool.discard_dead();
+                let dead = std::mem::replace(slot, self.pool.take(Instant::now())?);
+                self.pool.discard(dead);
+                slot.start(mailboxes, go, message, fds, stamp)?;
+            }
+            started => started?,
+        }
         self.started.start = self.started.began.elapsed();
         Ok(())
     }
@@ -140,7 +150,8 @@ impl Container {
     /// From now on it ends in time whether it is waited for or not.
     pub(crate) fn end_at_deadline(mut self) -> Result<Self> {
         if let (Some(due), Some(slot)) = (self.started.deadline, &self.slot) {
-            self.deadline = Some(Deadline::set(due, slot.container(), slot.launcher())?);
+            let members = slot.ground.shared.then(|| Arc::clone(slot.ground.group.members()));
+            self.deadline = Some(Deadline::set(due, slot.container(), slot.launcher(), members)?);
         }
         Ok(self)
     }
@@ -291,6 +302,8 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
+        // Before its group may serve another.
+        self.deadline = None;
         if let Some(slot) = self.slot.take() {
             slot.kill_now();
             self.pool.discard(slot);

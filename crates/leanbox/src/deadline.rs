@@ -2,6 +2,7 @@
 //! process, begun with the first container that needs it, asleep but at deadlines. In: pidfds and
 //! an instant. A slot whose deadline was called off is never touched: that and a kill take turns.
 
+use crate::cgroup::Members;
 use crate::keeper::has_ended;
 use crate::{Error, Result};
 use leanbox_sys::process::set_signal_mask;
@@ -40,22 +41,26 @@ struct Watches {
 struct Watch {
     container: OwnedFd,
     launcher: OwnedFd,
+    /// Of a container in shared namespaces.
+    members: Option<Arc<Members>>,
     killed: Arc<AtomicBool>,
 }
 
 impl Deadline {
-    /// Has the launcher, and so its slot, killed at `due` unless the container has ended by then.
+    /// Has the launcher, and so its slot, killed at `due` unless the container has ended by then;
+    /// with it the `members` of a group, which must be this container's until it is called off.
     pub(crate) fn set(
         due: Instant,
         container: BorrowedFd<'_>,
         launcher: BorrowedFd<'_>,
+        members: Option<Arc<Members>>,
     ) -> Result<Self> {
         let own = |fd: BorrowedFd<'_>| {
             fd.try_clone_to_owned().map_err(|error| Error::io("fcntl(F_DUPFD_CLOEXEC)", &error))
         };
         let killed = Arc::default();
         let (container, launcher) = (own(container)?, own(launcher)?);
-        let watch = Watch { container, launcher, killed: Arc::clone(&killed) };
+        let watch = Watch { container, launcher, members, killed: Arc::clone(&killed) };
         let mut watches = lock();
         if watches.process != std::process::id() {
             watches.due.clear();
@@ -89,6 +94,9 @@ impl Watch {
         if !has_ended(&self.container, 0) {
             self.killed.store(true, Ordering::Relaxed);
             let _ = pidfd_send_signal(&self.launcher, Signal::KILL);
+            if let Some(members) = self.members {
+                members.kill();
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ mod capability;
 mod cgroup;
 mod command;
 mod container;
+mod crowd;
 mod deadline;
 mod error;
 mod filter;

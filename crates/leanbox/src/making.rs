@@ -16,6 +16,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 pub(crate) struct Making {
     ground: Ground,
     socket: OwnedFd,
+    /// The launcher of the namespaces that it shares with others: the keeper was not asked.
+    anchor: Option<OwnedFd>,
 }
 
 /// Why a slot was not made, and what may still be dying of it.
@@ -31,25 +33,18 @@ impl Making {
     /// Asks for a slot; the keeper works while the host goes on.
     pub(crate) fn ask(keeper: &Keeper, ground: Ground) -> Result<Self, Box<(Error, Ground)>> {
         match Self::request(keeper, &ground) {
-            Ok(socket) => Ok(Self { ground, socket }),
+            Ok(socket) => Ok(Self { ground, socket, anchor: None }),
             Err(error) => Err(Box::new((error, ground))),
         }
     }
 
+    /// A container that `anchor` was asked to park in shared namespaces.
+    pub(crate) fn shared(ground: Ground, socket: OwnedFd, anchor: OwnedFd) -> Self {
+        Self { ground, socket, anchor: Some(anchor) }
+    }
+
     fn request(keeper: &Keeper, ground: &Ground) -> Result<OwnedFd> {
-        let (socket, theirs) = packet_pair()?;
-        rustix::net::sockopt::set_socket_timeout(
-            &socket,
-            rustix::net::sockopt::Timeout::Recv,
-            Some(PATIENCE),
-        )
-        .map_err(|errno| Error::syscall("setsockopt(SO_RCVTIMEO)", errno))?;
-        if probe::kernel_tells_ends() {
-            // The parked container speaks for itself, and its pidfd comes with its word.
-            leanbox_sys::socket::pass_senders(socket.as_raw_fd()).map_err(|errno| {
-                Error::syscall("setsockopt(SO_PASSPIDFD)", Errno::from_raw_os_error(errno.0))
-            })?;
-        }
+        let (socket, theirs) = slot_sockets()?;
         let mut fds = vec![theirs.as_fd()];
         let into = ground.group.into_dir();
         fds.extend(into);
@@ -78,7 +73,10 @@ impl Making {
     }
 
     /// Waits until the slot is there; a failed one gives its ground back.
-    pub(crate) fn finish(self, keeper: &Keeper, plan: &Plan) -> Result<Slot, Unmade> {
+    pub(crate) fn finish(mut self, keeper: &Keeper, plan: &Plan) -> Result<Slot, Unmade> {
+        if let Some(anchor) = self.anchor.take() {
+            return self.finish_shared(&anchor, plan);
+        }
         let answer = keeper.answer(self.ground.number).map_err(|error| Unmade {
             error,
             left: None,
@@ -99,6 +97,22 @@ impl Making {
         }
     }
 
+    fn finish_shared(self, anchor: &OwnedFd, plan: &Plan) -> Result<Slot, Unmade> {
+        let ready = first_reports(&self.socket, anchor, plan).and_then(|(container, opened)| {
+            let again = container.try_clone();
+            Ok((again.map_err(|error| Error::io("fcntl(F_DUPFD_CLOEXEC)", &error))?, container, opened))
+        });
+        match ready {
+            Ok((again, container, opened)) => self.into_slot(again, container, opened, false),
+            Err(error) => {
+                // Its pidfd may not have come, so that only its group tells when it is gone.
+                let is_free = self.ground.is_empty_within(UNMADE_MS);
+                let free = is_free.then(|| Box::new(self.ground));
+                Err(Unmade { error, left: None, free })
+            }
+        }
+    }
+
     fn into_slot(
         self,
         launcher: OwnedFd,
@@ -106,7 +120,7 @@ impl Making {
         opened: Vec<OwnedFd>,
         reuse: bool,
     ) -> Result<Slot, Unmade> {
-        let Self { ground, socket } = self;
+        let Self { ground, socket, .. } = self;
         let seen = ground.group.baseline().and_then(|baseline| {
             let traces = if reuse { Some(Traces::first_look(opened)?) } else { None };
             Ok((baseline, traces))
@@ -119,6 +133,39 @@ impl Making {
                 let left = Some(Box::new(Dying { ground, launcher }));
                 Err(Unmade { error, left, free: None })
             }
+        }
+    }
+}
+
+/// How long one that could not be parked may take to be gone.
+const UNMADE_MS: i64 = 1000;
+
+/// The host's end of a slot's socket, and the slot's.
+pub(crate) fn slot_sockets() -> Result<(OwnedFd, OwnedFd)> {
+    let (socket, theirs) = packet_pair()?;
+    rustix::net::sockopt::set_socket_timeout(
+        &socket,
+        rustix::net::sockopt::Timeout::Recv,
+        Some(PATIENCE),
+    )
+    .map_err(|errno| Error::syscall("setsockopt(SO_RCVTIMEO)", errno))?;
+    if probe::kernel_tells_ends() {
+        // The parked container speaks for itself, and its pidfd comes with its word.
+        leanbox_sys::socket::pass_senders(socket.as_raw_fd()).map_err(|errno| {
+            Error::syscall("setsockopt(SO_PASSPIDFD)", Errno::from_raw_os_error(errno.0))
+        })?;
+    }
+    Ok((socket, theirs))
+}
+
+/// Waits until the launcher of shared namespaces is ready.
+pub(crate) fn await_anchor(socket: &OwnedFd, launcher: &OwnedFd, plan: &Plan) -> Result<()> {
+    loop {
+        match receive_report(socket, plan) {
+            Err(error)
+                if error.errno() == Some(Errno::AGAIN.raw_os_error())
+                    && !has_ended(launcher, 0) => {}
+            other => return other.map(drop),
         }
     }
 }

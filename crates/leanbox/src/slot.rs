@@ -29,6 +29,8 @@ pub(crate) struct Ground {
     pub(crate) place: u32,
     pub(crate) block: Block,
     pub(crate) group: Group,
+    /// In namespaces that others have too: it ends with its group, not with its launcher.
+    pub(crate) shared: bool,
     /// To write to the upper folder of a writable root.
     pub(crate) _turn: Option<Turn>,
 }
@@ -40,6 +42,7 @@ pub(crate) struct Slot {
     /// Read by the parked container for its descriptors; it tells what is parked, and of a
     /// failed exec.
     pub(crate) socket: OwnedFd,
+    /// In shared namespaces the container's once more: what ends it and tells that it is gone.
     pub(crate) launcher: OwnedFd,
     /// The parked container's, taken before it ran anything.
     pub(crate) container: OwnedFd,
@@ -124,7 +127,11 @@ impl Slot {
         }
         match leanbox_sys::process::exit_status(self.container.as_fd().as_raw_fd()) {
             Ok(Some(status)) if status == EXEC_FAILED => {
-                Some(self.reported(RecvFlags::DONTWAIT).unwrap_or(Told::Ended(status)))
+                match self.reported(RecvFlags::DONTWAIT) {
+                    Some(failed @ Told::Failed(..)) => Some(failed),
+                    // In shared namespaces the program's exec has closed the socket.
+                    _ => Some(Told::Ended(status)),
+                }
             }
             Ok(Some(status)) => Some(Told::Ended(status)),
             Ok(None) => None,
@@ -177,7 +184,20 @@ impl Slot {
 
     /// Sends SIGKILL to the launcher, and so to all.
     pub(crate) fn kill_now(&self) {
-        let _ = pidfd_send_signal(&self.launcher, Signal::KILL);
+        self.ground.kill_by(&self.launcher);
+    }
+
+    /// Ends what its program has left running in shared namespaces. The others end when the slot
+    /// does.
+    pub(crate) fn kill_left(&self) {
+        if self.ground.shared && !self.ground.group.processes().is_ok_and(|count| count == 0) {
+            self.kill_now();
+        }
+    }
+
+    /// Whether the container was killed before its start.
+    pub(crate) fn is_dead(&self) -> bool {
+        has_ended(&self.container, 0)
     }
 
     /// Makes a reused slot ready again, or gives it up: an error is the end of the slot. What is
@@ -252,10 +272,28 @@ fn renew_scratch(
         .ok_or_else(|| Error::syscall("new scratch", Errno::from_raw_os_error(answer.reply.errno)))
 }
 
+impl Ground {
+    fn kill_by(&self, launcher: &OwnedFd) {
+        let _ = pidfd_send_signal(launcher, Signal::KILL);
+        if self.shared {
+            self.group.members().kill();
+        }
+    }
+
+    /// Whether nobody lives on it. Its launcher's end tells that but in shared namespaces.
+    pub(crate) fn is_empty_within(&self, timeout_ms: i64) -> bool {
+        let limit = Duration::from_millis(timeout_ms.max(EMPTY_MS).unsigned_abs());
+        !self.shared || self.group.empty_within(limit)
+    }
+}
+
+/// What a killed process takes at most, if nothing holds it up: nobody asks again sooner.
+const EMPTY_MS: i64 = 2;
+
 impl Dying {
     pub(crate) fn kill(&self) {
-        let _ = self.ground.group.kill();
-        let _ = pidfd_send_signal(&self.launcher, Signal::KILL);
+        let _ = self.ground.shared || self.ground.group.kill();
+        self.ground.kill_by(&self.launcher);
     }
 
     /// Readable when it is gone.
@@ -265,7 +303,10 @@ impl Dying {
 
     /// The ground, once nothing lives on it; `self` again while something does.
     pub(crate) fn reap(self, timeout_ms: i64) -> Result<Ground, Box<Self>> {
-        if has_ended(&self.launcher, timeout_ms) { Ok(self.ground) } else { Err(Box::new(self)) }
+        if has_ended(&self.launcher, timeout_ms) && self.ground.is_empty_within(timeout_ms) {
+            return Ok(self.ground);
+        }
+        Err(Box::new(self))
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) struct State {
     pub(super) used: Vec<Slot>,
     /// Killed, and not gone yet.
     pub(super) dying: usize,
+    /// Those count as well: what they left in shared namespaces runs until it is gone.
+    pub(super) counts_dying: bool,
     /// Who waits, in the order of arrival.
     pub(super) queue: VecDeque<u64>,
     pub(super) tickets: u64,
@@ -57,7 +59,8 @@ pub(super) struct State {
 impl State {
     /// Slots that count against the most there may be.
     pub(super) fn alive(&self) -> usize {
-        self.ready.len() + self.making + self.out + self.used.len()
+        let dying = if self.counts_dying { self.dying } else { 0 };
+        self.ready.len() + self.making + self.out + self.used.len() + dying
     }
 
     pub(super) fn is_settled(&self, reserve: usize) -> bool {
@@ -167,7 +170,11 @@ impl Shared {
         }
         let group = self.remains().clean_group();
         let ground = inner.ground(group)?;
-        Making::ask(&inner.keeper, ground).map_err(|unasked| {
+        let asked = match &inner.crowd {
+            Some(crowd) => crowd.ask(inner, ground),
+            None => Making::ask(&inner.keeper, ground),
+        };
+        asked.map_err(|unasked| {
             let (error, ground) = *unasked;
             self.remains().take_ground(inner, ground);
             error
@@ -190,10 +197,11 @@ impl Shared {
 
     /// Kills a used slot and buries who is gone: a pool without a tender.
     pub(super) fn bury_now(&self, slot: Slot) {
+        let shared = slot.ground.shared;
         let dying = slot.kill();
         let mut remains = self.remains();
         remains.add(dying);
-        let patience_ms = if remains.are_too_many() { REAP_MS } else { 0 };
+        let patience_ms = if shared || remains.are_too_many() { REAP_MS } else { 0 };
         remains.bury(&self.template.inner, patience_ms);
         drop(remains);
         self.state().out -= 1;
