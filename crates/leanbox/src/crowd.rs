@@ -47,7 +47,8 @@ impl Crowd {
         let (socket, theirs) = slot_sockets()?;
         let procs = ground.group.open_v2_procs()?;
         let groups = ground.group.join_fds().iter().chain(&procs);
-        let fds: Vec<BorrowedFd<'_>> = [&theirs].into_iter().chain(groups).map(AsFd::as_fd).collect();
+        let fds: Vec<BorrowedFd<'_>> =
+            [&theirs].into_iter().chain(groups).map(AsFd::as_fd).collect();
         let seating = Seating { place: ground.place };
         let mut anchor = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..2 {

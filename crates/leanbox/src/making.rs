@@ -100,7 +100,11 @@ impl Making {
     fn finish_shared(self, anchor: &OwnedFd, plan: &Plan) -> Result<Slot, Unmade> {
         let ready = first_reports(&self.socket, anchor, plan).and_then(|(container, opened)| {
             let again = container.try_clone();
-            Ok((again.map_err(|error| Error::io("fcntl(F_DUPFD_CLOEXEC)", &error))?, container, opened))
+            Ok((
+                again.map_err(|error| Error::io("fcntl(F_DUPFD_CLOEXEC)", &error))?,
+                container,
+                opened,
+            ))
         });
         match ready {
             Ok((again, container, opened)) => self.into_slot(again, container, opened, false),

@@ -1,9 +1,9 @@
 //! The page by which a host starts what is parked in a slot, and the message by which it has a
 //! container parked in namespaces that all containers of a template share.
 
-use super::{Start, Step};
 #[cfg(doc)]
 use super::{Go, Park};
+use super::{Start, Step};
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
 /// Bytes of a mailbox: a page, so that a slot maps no other's.
