@@ -341,3 +341,21 @@ fn what_would_be_every_containers_is_refused() {
     let text = "policy shared with a writable root: it would be every container's; use policy once";
     assert_eq!(refused.to_string(), text);
 }
+
+#[test]
+fn the_longest_arguments_under_the_least_memory_end_nobody() {
+    let root = busybox("shared-longest");
+    let template = limited(&root, Limits { memory_max_bytes: 4 * MIB, ..Limits::default() });
+    let pool = Pool::new(&template, 2).unwrap();
+    let neighbour = sleeper(&pool);
+    let before = anchor(&template);
+    // The kernel takes 2 MiB at most (execve(2)); out of memory before its exec, a container would
+    // take along whoever has the same memory.
+    for count in [16, 16, 17, 17] {
+        let mut command = Command::new("echo");
+        command.args((0..count).map(|_| "x".repeat(120_000))).stdout(Stdio::Null);
+        assert_eq!(command.status(&pool).is_ok_and(|outcome| outcome.success()), count == 16);
+        assert_eq!(anchor(&template), before);
+    }
+    assert!(is_alive(host::pid_of(&neighbour)));
+}

@@ -158,7 +158,8 @@ impl Group {
     pub(crate) fn empty_within(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         loop {
-            if self.processes().is_ok_and(|count| count == 0) {
+            // A neighbour that traces a process may hold it back after its end.
+            if self.processes().is_ok_and(|count| count == 0) || self.members.have_ended() {
                 return true;
             }
             if Instant::now() >= until {

@@ -6,7 +6,7 @@
 
 use super::file;
 use super::layout::{Hierarchy, Version};
-use super::remove::kill_listed;
+use super::remove::{kill_listed, processes};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,6 +62,11 @@ impl Members {
             // Without it the rounds go on as they did.
             let _ = file::write(pids_max, "0");
         }
+    }
+
+    /// Whether there are none but those that have ended, and which nobody has waited for.
+    pub(super) fn have_ended(&self) -> bool {
+        processes(&self.folder).is_empty()
     }
 
     /// Whether the group serves nobody any more.

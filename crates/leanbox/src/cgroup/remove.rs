@@ -98,7 +98,7 @@ pub(super) fn kill_listed(path: &Path, killed: &mut HashSet<Pid>) -> usize {
 
 /// The pids in a group. A 0 stands for a process outside our pid namespace, which nobody here
 /// can name.
-fn processes(path: &Path) -> Vec<Pid> {
+pub(super) fn processes(path: &Path) -> Vec<Pid> {
     let text = file::read(&path.join("cgroup.procs")).unwrap_or_default();
     text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect()
 }
