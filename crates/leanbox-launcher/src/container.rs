@@ -2,6 +2,7 @@
 //! identity, session and capabilities it will run with, asleep on the slot's mailbox. A start
 //! is one word in it: it wakes, places its descriptors, and executes. Nothing here allocates.
 
+use crate::crowd::Joining;
 use crate::wire::{
     Go, INLINE_MAX, Kind, Mailbox, Plan, Report, SLOT_FD, START_FDS_MAX, Start, Step, bytes_of,
 };
@@ -25,6 +26,9 @@ pub(crate) struct Seat {
     failed_errno: AtomicI32,
     /// 1 when the container is about to sleep on its mailbox (or has given up before).
     parked: AtomicU32,
+    /// Not 0 while one in shared namespaces that has given up is on its way out: of whoever never
+    /// joined its groups, these do not tell.
+    leaving: AtomicU32,
     /// Data of a start that came in a memfd, mapped here: its length, and where.
     data_bytes: AtomicUsize,
     data: AtomicUsize,
@@ -40,6 +44,7 @@ static OWN: Seat = Seat {
     failed_step: AtomicU32::new(0),
     failed_errno: AtomicI32::new(0),
     parked: AtomicU32::new(0),
+    leaving: AtomicU32::new(0),
     data_bytes: AtomicUsize::new(0),
     data: AtomicUsize::new(0),
 };
@@ -52,46 +57,6 @@ struct Given {
     seat: &'static Seat,
     /// What one in shared namespaces does for itself, and a launcher has done for its own.
     joining: Option<Joining>,
-}
-
-/// The most groups one joins: one in each hierarchy that limits or counts.
-const GROUPS_MAX: usize = 8;
-
-/// The socket of a container in shared namespaces, and what it writes `0` to.
-#[derive(Clone, Copy)]
-pub(crate) struct Joining {
-    socket: Fd,
-    groups: [Fd; GROUPS_MAX],
-    count: usize,
-}
-
-impl Joining {
-    /// Of a message's descriptors.
-    pub(crate) fn new(fds: &[Fd]) -> leanbox_sys::Result<Self> {
-        let (socket, rest) = fds.split_first().ok_or(Errno::INVAL)?;
-        let mut groups = [-1; GROUPS_MAX];
-        groups.get_mut(..rest.len()).ok_or(Errno::INVAL)?.copy_from_slice(rest);
-        Ok(Self { socket: *socket, groups, count: rest.len() })
-    }
-
-    /// Puts the socket in the place of that of whoever has cloned us.
-    pub(crate) fn take_socket(&mut self) -> leanbox_sys::Result<()> {
-        if self.socket != SLOT_FD {
-            fd::dup_to(self.socket, SLOT_FD, true)?;
-            self.socket = SLOT_FD;
-        }
-        Ok(())
-    }
-
-    /// A session and groups of its own, and none of the descriptors of whoever has cloned us.
-    fn carry_out(&mut self) -> Result<(), (u32, Errno)> {
-        self.take_socket().map_err(|errno| (Step::DESCRIPTOR, errno))?;
-        let _ = process::setsid();
-        let groups = &self.groups[..self.count];
-        let joined = groups.iter().try_for_each(|group| fd::write(*group, b"0").map(drop));
-        joined.map_err(|errno| (Step::JOIN, errno))?;
-        fd::close_from(SLOT_FD + 1).map_err(|errno| (Step::DESCRIPTOR, errno))
-    }
 }
 
 /// A container that was cloned.
@@ -130,6 +95,9 @@ impl Seat {
         mailbox: *mut Mailbox,
         joining: Option<Joining>,
     ) -> leanbox_sys::Result<Parked> {
+        if !has_left(&self.leaving) {
+            return Err(Errno::BUSY);
+        }
         self.failed_step.store(Step::NONE, Ordering::Relaxed);
         self.failed_errno.store(0, Ordering::Relaxed);
         self.parked.store(0, Ordering::Relaxed);
@@ -178,6 +146,15 @@ impl Seat {
     }
 }
 
+/// Whether the word is 0, or the kernel clears it in time, since whoever it stands for has left.
+pub(crate) fn has_left(word: &AtomicU32) -> bool {
+    const PATIENCE_MS: u64 = 1000;
+    if word.load(Ordering::Acquire) != 0 {
+        sync::wait_while(word, 1, PATIENCE_MS);
+    }
+    word.load(Ordering::Acquire) == 0
+}
+
 impl Given {
     /// To whoever waits for it: the launcher where it reports, else the host.
     fn tell_parked(&self) {
@@ -193,6 +170,10 @@ impl Given {
     /// Ends with 127, which the host takes for a failure only with this report. Where the launcher
     /// reports the end, it finds the reason in the common memory.
     fn give_up(&self, step: u32, errno: Errno) -> ! {
+        if self.joining.is_some() {
+            self.seat.leaving.store(1, Ordering::Release);
+            sync::clear_when_gone(&self.seat.leaving);
+        }
         self.seat.failed_step.store(step, Ordering::Relaxed);
         self.seat.failed_errno.store(errno.0, Ordering::Relaxed);
         if self.plan.header().reports_end == 0 {

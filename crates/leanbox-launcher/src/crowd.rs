@@ -3,7 +3,7 @@
 //! seat and a mailbox of its own, and has no part in that one's start and end. Where the kernel
 //! does not tell the host of an end (before Linux 6.15), a waiter beside each container reports it.
 
-use crate::container::{Joining, Seat};
+use crate::container::{Seat, has_left};
 use crate::launcher::{fail, null_streams, report};
 use crate::wire::{
     BLOCKS_MAX, Kind, MAILBOX_BYTES, MAILBOXES_FD, Mailbox, Plan, Report, SLOT_FD, Seating, Step,
@@ -19,8 +19,6 @@ const WAITER_STACK_BYTES: usize = 8 * 1024;
 /// Places are mapped so many at a time: few containers, little memory.
 const ROW: usize = 64;
 const ROWS: usize = BLOCKS_MAX / ROW;
-/// How long a waiter that has reported may take to leave its stack.
-const LEAVE_PATIENCE_MS: u64 = 1000;
 
 /// What belongs to one place; a fresh mapping of zeroes is one that nobody has had.
 #[repr(C, align(4096))]
@@ -39,6 +37,46 @@ struct Waiting {
     mailbox: *mut Mailbox,
     joining: Joining,
     place: &'static Place,
+}
+
+/// The most groups one joins: one in each hierarchy that limits or counts.
+const GROUPS_MAX: usize = 8;
+
+/// The socket of a container in shared namespaces, and what it writes `0` to.
+#[derive(Clone, Copy)]
+pub(crate) struct Joining {
+    socket: Fd,
+    groups: [Fd; GROUPS_MAX],
+    count: usize,
+}
+
+impl Joining {
+    /// Of a message's descriptors.
+    pub(crate) fn new(fds: &[Fd]) -> leanbox_sys::Result<Self> {
+        let (socket, rest) = fds.split_first().ok_or(Errno::INVAL)?;
+        let mut groups = [-1; GROUPS_MAX];
+        groups.get_mut(..rest.len()).ok_or(Errno::INVAL)?.copy_from_slice(rest);
+        Ok(Self { socket: *socket, groups, count: rest.len() })
+    }
+
+    /// Puts the socket in the place of that of whoever has cloned us.
+    pub(crate) fn take_socket(&mut self) -> leanbox_sys::Result<()> {
+        if self.socket != SLOT_FD {
+            fd::dup_to(self.socket, SLOT_FD, true)?;
+            self.socket = SLOT_FD;
+        }
+        Ok(())
+    }
+
+    /// A session and groups of its own, and none of the descriptors of whoever has cloned us.
+    pub(crate) fn carry_out(&mut self) -> Result<(), (u32, Errno)> {
+        self.take_socket().map_err(|errno| (Step::DESCRIPTOR, errno))?;
+        let _ = process::setsid();
+        let groups = &self.groups[..self.count];
+        let joined = groups.iter().try_for_each(|group| fd::write(*group, b"0").map(drop));
+        joined.map_err(|errno| (Step::JOIN, errno))?;
+        fd::close_from(SLOT_FD + 1).map_err(|errno| (Step::DESCRIPTOR, errno))
+    }
 }
 
 /// The mailboxes of all places. A program has none of them: its exec leaves this memory.
@@ -88,11 +126,8 @@ fn seat_one(
     if plan.header().reports_end == 0 {
         return place.seat.park(plan, mailbox, Some(joining)).map(drop);
     }
-    if place.waited.load(Ordering::Acquire) != 0 {
-        sync::wait_while(&place.waited, 1, LEAVE_PATIENCE_MS);
-        if place.waited.load(Ordering::Acquire) != 0 {
-            return Err(Errno::BUSY);
-        }
+    if !has_left(&place.waited) {
+        return Err(Errno::BUSY);
     }
     place.waited.store(1, Ordering::Release);
     let top = place.waiter_stack.get().cast::<u8>().wrapping_add(WAITER_STACK_BYTES);

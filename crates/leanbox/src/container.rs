@@ -2,7 +2,7 @@
 //! and at the end the outcome.
 
 use crate::deadline::Deadline;
-use crate::outcome::{Captured, End, Outcome};
+use crate::outcome::{Captured, End, Outcome, exec_error};
 use crate::slot::{Slot, Told};
 use crate::stdio::Ours;
 use crate::{Error, ErrorKind, Pool, Result};
@@ -390,31 +390,4 @@ fn wait_readable(
     let mut next = |open: bool| open && ready.next().unwrap_or(false);
     let is_open = |capture: &Option<Capture>| capture.as_ref().is_some_and(|c| c.open);
     Ok([next(true), next(is_open(&captures[0])), next(is_open(&captures[1]))])
-}
-
-/// Why a program did not start, with a shell's words for it.
-fn exec_error(program: &str, step: u32, errno: i32) -> Error {
-    let errno = Errno::from_raw_os_error(errno);
-    match step {
-        Step::EXEC => {
-            let error = Error::syscall(format!("exec {program:?}"), errno);
-            match errno {
-                Errno::NOENT | Errno::NOTDIR => error.remedy(
-                    "no such program in the root file system (or its interpreter is missing)",
-                ),
-                Errno::ACCESS => error
-                    .with_kind(ErrorKind::NotExecutable)
-                    .remedy("it is there, but not executable for this user"),
-                _ => error
-                    .with_kind(ErrorKind::NotExecutable)
-                    .remedy("not a program for this machine, or a script without #!"),
-            }
-        }
-        Step::WORKDIR => Error::syscall("chdir(working directory)", errno)
-            .with_kind(ErrorKind::NotFound)
-            .remedy("name a folder of the root file system that this user may enter"),
-        Step::IDENTITY => Error::syscall("user and groups", errno),
-        Step::DESCRIPTOR => Error::syscall("placing a descriptor", errno),
-        _ => Error::syscall("receiving the start", errno),
-    }
 }

@@ -1,6 +1,9 @@
 //! How a container ended and what it used: read by the host from the kernel. Only before Linux
 //! 6.15 its exit status is the launcher's word.
 
+use crate::{Error, ErrorKind};
+use leanbox_launcher::wire::Step;
+use rustix::io::Errno;
 use std::time::Duration;
 
 /// How the program ended.
@@ -71,6 +74,33 @@ impl End {
             0 => Self::Exited(status >> 8 & 0xff),
             signal => Self::Signaled(signal),
         }
+    }
+}
+
+/// Why a program did not start, with a shell's words for it.
+pub(crate) fn exec_error(program: &str, step: u32, errno: i32) -> Error {
+    let errno = Errno::from_raw_os_error(errno);
+    match step {
+        Step::EXEC => {
+            let error = Error::syscall(format!("exec {program:?}"), errno);
+            match errno {
+                Errno::NOENT | Errno::NOTDIR => error.remedy(
+                    "no such program in the root file system (or its interpreter is missing)",
+                ),
+                Errno::ACCESS => error
+                    .with_kind(ErrorKind::NotExecutable)
+                    .remedy("it is there, but not executable for this user"),
+                _ => error
+                    .with_kind(ErrorKind::NotExecutable)
+                    .remedy("not a program for this machine, or a script without #!"),
+            }
+        }
+        Step::WORKDIR => Error::syscall("chdir(working directory)", errno)
+            .with_kind(ErrorKind::NotFound)
+            .remedy("name a folder of the root file system that this user may enter"),
+        Step::IDENTITY => Error::syscall("user and groups", errno),
+        Step::DESCRIPTOR => Error::syscall("placing a descriptor", errno),
+        _ => Error::syscall("receiving the start", errno),
     }
 }
 

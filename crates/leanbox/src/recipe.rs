@@ -56,6 +56,13 @@ impl Recipe {
             && !crate::probe::is_off("net_lease")
     }
 
+    /// Limits of a slot's group. It is given one process more, for the launcher; in shared
+    /// namespaces there is none in it.
+    pub(crate) fn group_limits(&self) -> Limits {
+        let without = u32::from(self.policy == Policy::Shared);
+        Limits { pids_max: self.limits.pids_max - without, ..self.limits.clone() }
+    }
+
     /// A slot serves again only where the reset sees all that a run can leave: not addresses,
     /// mounts or a host name that a capability lets it set, nor files of a writable root. In
     /// namespaces that all share, these would be altered for all, and `CAP_KILL` or

@@ -11,6 +11,7 @@ use crate::making::Making;
 use crate::owner::{Block, Owner};
 use crate::places::Places;
 use crate::plan::Plan;
+use crate::policy::Policy;
 use crate::pool::REAP_MS;
 use crate::recipe::{self, Recipe};
 use crate::shifted;
@@ -25,31 +26,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The number of the first slot.
 const FIRST: u32 = 1;
-
-/// Whether a slot serves once or again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Policy {
-    /// A fresh slot for every start, thrown away after. The default.
-    #[default]
-    Once,
-    /// A slot serves again after a reset: for containers that trust each other. Not with added
-    /// capabilities or a writable root, by which a run can leave what no reset sees.
-    Reuse,
-    /// Weak: all containers of a template in one set of namespaces, as in the original lean
-    /// container, each with resource limits of its own. For code that trusts what runs beside it:
-    ///
-    /// - They see each other's processes, and can signal, trace and alter those of the same user,
-    ///   which they mostly are of.
-    /// - They share `/tmp`, `/dev/shm`, System V and POSIX IPC, the network with its loopback
-    ///   services and abstract sockets, and the host name. What one leaves there the next finds,
-    ///   until the template ends.
-    /// - They share user ids and what the kernel counts for each of those.
-    ///
-    /// Not shared: memory, process and CPU limits, the session, standard streams, and what runs when
-    /// a container ends, for what it left running is killed by its group. The root file system
-    /// stays read-only; added capabilities and a writable root are refused.
-    Shared,
-}
 
 /// What network a container sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -206,7 +182,7 @@ impl TemplateBuilder {
         recipe.limits.validate()?;
         recipe.check_policy()?;
         let is_shared = recipe.policy == Policy::Shared;
-        let limits = group_limits(&recipe);
+        let limits = recipe.group_limits();
         let spec = recipe.user.clone().unwrap_or_else(|| recipe.rootfs.config().user.clone());
         let identity = Identity::resolve(&spec, &recipe.rootfs)?;
         let upper = recipe.rootfs.lock_upper()?;
@@ -293,7 +269,7 @@ impl Inner {
     /// What a new slot stands on; `group` may be one that another slot left clean.
     pub(crate) fn ground(&self, group: Option<Group>) -> Result<Ground> {
         let turn = self.upper.as_ref().map(Upper::turn).transpose()?;
-        let number = self.next_number();
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
         let group = match group {
             Some(group) => group,
             None => self.group(&format!("s{number}"))?,
@@ -306,16 +282,12 @@ impl Inner {
         Ok(Ground { number, place: self.places.take()?, block, group, shared, _turn: turn })
     }
 
-    fn next_number(&self) -> u32 {
-        self.next.fetch_add(1, Ordering::Relaxed)
-    }
-
     /// What the keeper is asked for namespaces that all slots share, in nobody's group.
     pub(crate) fn shared_ground(&self) -> Result<Request> {
         let block = self.shared_block.unwrap_or(Block(0));
         Ok(Request {
             ask: Ask::Make as u32,
-            slot: self.next_number(),
+            slot: self.next.fetch_add(1, Ordering::Relaxed),
             block: block.0,
             id_base: block.first_id(),
             place: self.places.take()?,
@@ -414,14 +386,6 @@ impl Drop for Inner {
             }
         }
     }
-}
-
-/// Of a slot's group. A slot is given one process more, for its launcher; in shared namespaces
-/// there is none in it.
-fn group_limits(recipe: &Recipe) -> Limits {
-    let own_launcher = u32::from(recipe.policy != Policy::Shared);
-    let pids_max = recipe.limits.pids_max - 1 + own_launcher;
-    Limits { pids_max, ..recipe.limits.clone() }
 }
 
 /// The error where a path has a byte that no path may have.
