@@ -190,7 +190,7 @@ impl Slot {
     /// Ends what its program has left running in shared namespaces. The others end when the slot
     /// does.
     pub(crate) fn kill_left(&self) {
-        if self.ground.shared && !self.ground.group.processes().is_ok_and(|count| count == 0) {
+        if self.ground.shared {
             self.kill_now();
         }
     }
@@ -275,9 +275,14 @@ fn renew_scratch(
 impl Ground {
     fn kill_by(&self, launcher: &OwnedFd) {
         let _ = pidfd_send_signal(launcher, Signal::KILL);
-        if self.shared {
+        if self.shared && !self.is_deserted() {
             self.group.members().kill();
         }
+    }
+
+    /// One look at a counter: to list a group's processes takes longer.
+    fn is_deserted(&self) -> bool {
+        self.group.processes().is_ok_and(|count| count == 0)
     }
 
     /// Whether nobody lives on it. Its launcher's end tells that but in shared namespaces.
