@@ -201,6 +201,7 @@ fn policy_name(policy: Policy) -> &'static str {
     match policy {
         Policy::Once => "once",
         Policy::Reuse => "reuse",
+        Policy::Shared => "shared",
     }
 }
 
@@ -215,7 +216,7 @@ mod policy_by_name {
 
     pub(super) fn deserialize<'a, D: Deserializer<'a>>(input: D) -> Result<Policy, D::Error> {
         let name = String::deserialize(input)?;
-        let known = [Policy::Once, Policy::Reuse];
+        let known = [Policy::Once, Policy::Reuse, Policy::Shared];
         let found = known.into_iter().find(|policy| policy_name(*policy) == name);
         found.ok_or_else(|| D::Error::custom(format!("{name:?} is no policy")))
     }

@@ -59,6 +59,8 @@ enum PolicyName {
     Once,
     /// Slots serve again after a reset
     Reuse,
+    /// All containers in one set of namespaces, as the original has them: weak
+    Shared,
 }
 
 impl PolicyName {
@@ -66,6 +68,7 @@ impl PolicyName {
         match self {
             Self::Once => Policy::Once,
             Self::Reuse => Policy::Reuse,
+            Self::Shared => Policy::Shared,
         }
     }
 }

@@ -53,6 +53,7 @@ fn every_mode_and_policy_reports_itself() {
     for (words, mode, policy) in [
         (&["--policy", "once"][..], "noop", "once"),
         (&["--mode", "exec", "--policy", "reuse"], "exec", "reuse"),
+        (&["--policy", "shared"], "noop", "shared"),
         (&["--mode", "fork"], "fork", "shared"),
         (&["--mode", "cold"], "cold", "once"),
     ] {

@@ -2,38 +2,63 @@
 //! identity, session and capabilities it will run with, asleep on the slot's mailbox. A start
 //! is one word in it: it wakes, places its descriptors, and executes. Nothing here allocates.
 
+use crate::crowd::Joining;
 use crate::wire::{
     Go, INLINE_MAX, Kind, Mailbox, Plan, PlanHeader, Report, SLOT_FD, START_FDS_MAX, Start, Step,
     bytes_of,
 };
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_void};
-use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use leanbox_sys::process::{self, CLONE_FILES, CLONE_PIDFD, CLONE_SIGHAND};
 use leanbox_sys::{Errno, Fd, fd, memory, socket, sync};
 
 const STACK_SIZE: usize = 16 * 1024;
 
-/// Memory that only the one parked container touches, between its clone and its exec or end.
+/// What one parked container has to itself, from its clone to its exec or end, in the memory of
+/// whoever clones it. One of zeroes is one that nobody has had.
 #[repr(C, align(16))]
-struct Lent<T>(UnsafeCell<T>);
-// SAFETY: the launcher has at most one parked container, and stays out while there is one.
-unsafe impl<T> Sync for Lent<T> {}
+pub(crate) struct Seat {
+    stack: UnsafeCell<[u8; STACK_SIZE]>,
+    given: UnsafeCell<MaybeUninit<Given>>,
+    /// What the container could not do, told through the common memory.
+    failed_step: AtomicU32,
+    failed_errno: AtomicI32,
+    /// 1 when the container is about to sleep on its mailbox (or has given up before).
+    parked: AtomicU32,
+    /// Not 0 while one in shared namespaces that has given up is on its way out: of whoever never
+    /// joined its groups, these do not tell.
+    leaving: AtomicU32,
+    /// Data of a start that came in a memfd, mapped here: its length, and where.
+    data_bytes: AtomicUsize,
+    data: AtomicUsize,
+}
+// SAFETY: a seat has at most one parked container, and whoever clones it stays out of what is no
+// atomic while there is one.
+unsafe impl Sync for Seat {}
 
-static STACK: Lent<[u8; STACK_SIZE]> = Lent(UnsafeCell::new([0; STACK_SIZE]));
-/// What the container could not do, told to the launcher through their common memory.
-static FAILED_STEP: AtomicU32 = AtomicU32::new(0);
-static FAILED_ERRNO: AtomicI32 = AtomicI32::new(0);
-/// 1 when the container is about to sleep on its mailbox (or has given up before).
-static PARKED: AtomicU32 = AtomicU32::new(0);
+/// That of the one container of a slot.
+static OWN: Seat = Seat {
+    stack: UnsafeCell::new([0; STACK_SIZE]),
+    given: UnsafeCell::new(MaybeUninit::uninit()),
+    failed_step: AtomicU32::new(0),
+    failed_errno: AtomicI32::new(0),
+    parked: AtomicU32::new(0),
+    leaving: AtomicU32::new(0),
+    data_bytes: AtomicUsize::new(0),
+    data: AtomicUsize::new(0),
+};
 
-/// What all containers of a slot are given.
+/// What a container is given.
 #[derive(Clone, Copy)]
 struct Given {
     plan: Plan,
     mailbox: *mut Mailbox,
+    seat: &'static Seat,
+    /// What one in shared namespaces does for itself, and a launcher has done for its own.
+    joining: Option<Joining>,
 }
-static GIVEN: Lent<Option<Given>> = Lent(UnsafeCell::new(None));
 
 /// A container that was cloned.
 pub(crate) struct Parked {
@@ -42,99 +67,169 @@ pub(crate) struct Parked {
     pub(crate) pidfd: Fd,
 }
 
-/// Clones the next container. It takes its identity, says that it is ready and parks: what it
-/// did later would be done within the start that comes at once.
+/// Clones the next container of a slot.
 pub(crate) fn park(plan: Plan, mailbox: *mut Mailbox) -> leanbox_sys::Result<Parked> {
-    FAILED_STEP.store(Step::NONE, Ordering::Relaxed);
-    FAILED_ERRNO.store(0, Ordering::Relaxed);
-    PARKED.store(0, Ordering::Relaxed);
-    let mut pidfd: Fd = -1;
-    let top = STACK.0.get().cast::<u8>().wrapping_add(STACK_SIZE);
-    // SAFETY: the last container has ended.
-    unsafe { *GIVEN.0.get() = Some(Given { plan, mailbox }) };
-    // SAFETY: the mailbox is mapped as long as the process lives.
-    unsafe { &*mailbox }.go.store(0, Ordering::Relaxed);
-    let PlanHeader { reports_end, reuse, .. } = *plan.header();
-    let pidfd_too = if reports_end == 1 { CLONE_PIDFD } else { 0 };
-    // What is shared is neither copied here nor freed at the end; an exec makes its own copy, so
-    // in a slot that serves once it would only be later.
-    let shared = if reuse == 1 { CLONE_FILES | CLONE_SIGHAND } else { 0 };
-    let flags = pidfd_too | shared;
-    // SAFETY: the stack, what it is given and the mailbox belong to this one container until it
-    // has executed its program or ended.
-    let pid = unsafe { process::clone_vm(flags, top, &mut pidfd, run, GIVEN.0.get().cast()) }?;
-    Ok(Parked { pid, pidfd })
+    OWN.park(plan, mailbox, None)
 }
 
-/// Whether the container has told that it is ready, or why not.
+/// Whether the slot's container has told that it is ready, or why not.
 pub(crate) fn has_parked() -> bool {
-    PARKED.load(Ordering::Acquire) == 1
+    OWN.has_parked()
 }
 
-/// Waits until it has. One that was killed meanwhile says nothing; the host sees its end by the
-/// pidfd.
+/// Waits until it has.
 pub(crate) fn await_parked() {
-    let mut patience = 10;
-    while !has_parked() && patience > 0 {
-        sync::wait_while(&PARKED, 0, 100);
-        patience -= 1;
-    }
+    OWN.await_parked();
 }
 
-/// To whoever waits for it: the launcher where it reports, else the host.
-fn tell_parked(plan: &Plan) {
-    PARKED.store(1, Ordering::Release);
-    if plan.header().reports_end == 1 {
-        let _ = sync::wake_all(&PARKED);
-    } else {
-        let ready = Report { kind: Kind::Ready as u32, ..Report::default() };
-        let _ = socket::send(SLOT_FD, bytes_of(&ready), &[]);
-    }
-}
-
-/// What the ended container could not do.
+/// What it could not do.
 pub(crate) fn failure() -> (u32, Errno) {
-    (FAILED_STEP.load(Ordering::Relaxed), Errno(FAILED_ERRNO.load(Ordering::Relaxed)))
+    OWN.failure()
 }
 
-/// Ends with 127, which the host takes for a failure only with this report. Where the launcher
-/// reports the end, it finds the reason in the common memory.
-fn give_up(plan: &Plan, step: u32, errno: Errno) -> ! {
-    FAILED_STEP.store(step, Ordering::Relaxed);
-    FAILED_ERRNO.store(errno.0, Ordering::Relaxed);
-    if plan.header().reports_end == 0 {
-        let report = Report { kind: Kind::Ended as u32, step, errno: errno.0, status: 127 << 8 };
-        let _ = socket::send(SLOT_FD, bytes_of(&report), &[]);
+impl Seat {
+    /// Clones a container. It takes its identity, says that it is ready and parks: what it did
+    /// later would be done within the start that comes at once.
+    pub(crate) fn park(
+        &'static self,
+        plan: Plan,
+        mailbox: *mut Mailbox,
+        joining: Option<Joining>,
+    ) -> leanbox_sys::Result<Parked> {
+        if !has_left(&self.leaving) {
+            return Err(Errno::BUSY);
+        }
+        self.failed_step.store(Step::NONE, Ordering::Relaxed);
+        self.failed_errno.store(0, Ordering::Relaxed);
+        self.parked.store(0, Ordering::Relaxed);
+        self.unmap_data();
+        let mut pidfd: Fd = -1;
+        let top = self.stack.get().cast::<u8>().wrapping_add(STACK_SIZE);
+        // SAFETY: the last container has ended.
+        unsafe { (*self.given.get()).write(Given { plan, mailbox, seat: self, joining }) };
+        // SAFETY: the mailbox is mapped as long as the process lives.
+        unsafe { &*mailbox }.go.store(0, Ordering::Relaxed);
+        let PlanHeader { reports_end, reuse, .. } = *plan.header();
+        let pidfd_too = if reports_end == 1 { CLONE_PIDFD } else { 0 };
+        // What is shared is neither copied here nor freed at the end; an exec makes its own copy,
+        // so in a slot that serves once it would only be later.
+        let shared = if reuse == 1 { CLONE_FILES | CLONE_SIGHAND } else { 0 };
+        let flags = pidfd_too | shared;
+        let given = self.given.get().cast();
+        // SAFETY: the seat and the mailbox belong to this one container until it has executed its
+        // program or ended.
+        let pid = unsafe { process::clone_vm(flags, top, &mut pidfd, run, given) }?;
+        Ok(Parked { pid, pidfd })
     }
-    // After the report: one that never parked is not called ready before the host knows why.
-    PARKED.store(1, Ordering::Release);
-    let _ = sync::wake_all(&PARKED);
-    process::exit(127)
+
+    fn has_parked(&self) -> bool {
+        self.parked.load(Ordering::Acquire) == 1
+    }
+
+    /// Waits until the container is ready. One that was killed meanwhile says nothing; the host
+    /// sees its end by the pidfd.
+    pub(crate) fn await_parked(&self) {
+        let mut patience = 10;
+        while !self.has_parked() && patience > 0 {
+            sync::wait_while(&self.parked, 0, 100);
+            patience -= 1;
+        }
+    }
+
+    /// What the container could not do.
+    pub(crate) fn failure(&self) -> (u32, Errno) {
+        let errno = Errno(self.failed_errno.load(Ordering::Relaxed));
+        (self.failed_step.load(Ordering::Relaxed), errno)
+    }
+
+    /// The exec that left our memory left them here.
+    fn unmap_data(&self) {
+        let length = self.data_bytes.swap(0, Ordering::Relaxed);
+        if length > 0 {
+            // SAFETY: the container that had mapped it has ended.
+            unsafe { memory::unmap(self.data.load(Ordering::Relaxed) as *mut u8, length) };
+        }
+    }
+}
+
+/// Whether the word is 0, or the kernel clears it in time, since whoever it stands for has left.
+pub(crate) fn has_left(word: &AtomicU32) -> bool {
+    const PATIENCE_MS: u64 = 1000;
+    if word.load(Ordering::Acquire) != 0 {
+        sync::wait_while(word, 1, PATIENCE_MS);
+    }
+    word.load(Ordering::Acquire) == 0
+}
+
+impl Given {
+    /// To whoever waits for it: the launcher where it reports, else the host.
+    fn tell_parked(&self) {
+        self.seat.parked.store(1, Ordering::Release);
+        if self.plan.header().reports_end == 1 {
+            let _ = sync::wake_all(&self.seat.parked);
+        } else {
+            let ready = Report { kind: Kind::Ready as u32, ..Report::default() };
+            let _ = socket::send(SLOT_FD, bytes_of(&ready), &[]);
+        }
+    }
+
+    /// Ends with 127, which the host takes for a failure only with this report. Where the launcher
+    /// reports the end, it finds the reason in the common memory.
+    fn give_up(&self, step: u32, errno: Errno) -> ! {
+        if self.joining.is_some() {
+            self.seat.leaving.store(1, Ordering::Release);
+            sync::clear_when_gone(&self.seat.leaving);
+        }
+        self.seat.failed_step.store(step, Ordering::Relaxed);
+        self.seat.failed_errno.store(errno.0, Ordering::Relaxed);
+        if self.plan.header().reports_end == 0 {
+            let (kind, status) = (Kind::Ended as u32, 127 << 8);
+            let report = Report { kind, step, errno: errno.0, status };
+            let _ = socket::send(SLOT_FD, bytes_of(&report), &[]);
+        }
+        // After the report: one that never parked is not called ready before the host knows why.
+        self.seat.parked.store(1, Ordering::Release);
+        let _ = sync::wake_all(&self.seat.parked);
+        process::exit(127)
+    }
+
+    /// Where other containers run beside it, none of them may stop or alter it while it waits: so
+    /// it becomes of their user when it starts.
+    fn prepare(&mut self) -> Result<(), (u32, Errno)> {
+        match &mut self.joining {
+            Some(joining) => joining.carry_out(),
+            None => take_identity(&self.plan),
+        }
+    }
 }
 
 extern "C" fn run(given: *mut c_void) -> ! {
     // SAFETY: `park` has written it, and does not before we have ended.
-    let given = unsafe { *given.cast::<Option<Given>>() };
-    let Some(Given { plan, mailbox }) = given else { process::exit(127) };
-    if let Err((step, errno)) = take_identity(&plan) {
-        give_up(&plan, step, errno);
+    let mut given = unsafe { given.cast::<Given>().read() };
+    if let Err((step, errno)) = given.prepare() {
+        given.give_up(step, errno);
     }
-    tell_parked(&plan);
-    let go = await_go(mailbox);
+    given.tell_parked();
+    let go = await_go(given.mailbox);
+    if given.joining.is_some() {
+        if let Err((step, errno)) = take_identity(&given.plan) {
+            given.give_up(step, errno);
+        }
+    }
     if go == Go::Noop as u32 {
         process::exit(0);
     }
     if go != Go::Exec as u32 {
-        give_up(&plan, Step::RECEIVE, Errno::INVAL);
+        given.give_up(Step::RECEIVE, Errno::INVAL);
     }
     // SAFETY: the host has written it, and writes no more until the next container is parked.
-    let Mailbox { start, data, .. } = unsafe { &mut *mailbox };
+    let Mailbox { start, data, .. } = unsafe { &mut *given.mailbox };
     let mut fds = [-1; START_FDS_MAX + 2];
     let came = match receive_fds(start, &mut fds) {
         Ok(came) => came,
-        Err(errno) => give_up(&plan, Step::RECEIVE, errno),
+        Err(errno) => given.give_up(Step::RECEIVE, errno),
     };
-    execute(&plan, start, data, &fds[..came])
+    execute(&given, start, data, &fds[..came])
 }
 
 /// Sleeps until the host's word. It needs no limit: when the host is gone, the keeper ends all.
@@ -180,23 +275,23 @@ fn take_identity(plan: &Plan) -> Result<(), (u32, Errno)> {
 }
 
 /// From the start to the program.
-fn execute(plan: &Plan, start: &Start, data: &mut [u8; INLINE_MAX], fds: &[Fd]) -> ! {
+fn execute(given: &Given, start: &Start, data: &mut [u8; INLINE_MAX], fds: &[Fd]) -> ! {
     let count = (start.fds as usize).min(START_FDS_MAX).min(fds.len());
     let data = if start.data_in_memfd == 1 {
-        map_data(plan, fds.last().copied().unwrap_or(-1), start.length as usize)
+        map_data(given, fds.last().copied().unwrap_or(-1), start.length as usize)
     } else {
         data.as_mut_ptr()
     };
     let tell = (start.tell_exec == 1).then(|| fds.get(count).copied().unwrap_or(-1));
     let tell = match place(&fds[..count], &start.targets[..count], tell) {
         Ok(tell) => tell,
-        Err(errno) => tell_and_give_up(plan, tell, Step::DESCRIPTOR, errno),
+        Err(errno) => tell_and_give_up(given, tell, Step::DESCRIPTOR, errno),
     };
     // SAFETY: the host laid the data out: a text at each offset.
     let text = |offset: u64| unsafe { CStr::from_ptr(data.add(offset as usize).cast()) };
     if start.workdir != 0 {
         if let Err(errno) = fd::chdir(text(u64::from(start.workdir))) {
-            tell_and_give_up(plan, tell, Step::WORKDIR, errno);
+            tell_and_give_up(given, tell, Step::WORKDIR, errno);
         }
     }
     let argv = relocate(data, start.argv);
@@ -211,26 +306,30 @@ fn execute(plan: &Plan, start: &Start, data: &mut [u8; INLINE_MAX], fds: &[Fd]) 
         match errno {
             Errno::NOENT | Errno::NOTDIR => {}
             Errno::ACCES => why = errno,
-            _ => tell_and_give_up(plan, tell, Step::EXEC, errno),
+            _ => tell_and_give_up(given, tell, Step::EXEC, errno),
         }
         // SAFETY: the table ends with 0, at which the loop stops.
         path = unsafe { path.add(1) };
     }
-    tell_and_give_up(plan, tell, Step::EXEC, why)
+    tell_and_give_up(given, tell, Step::EXEC, why)
 }
 
-fn tell_and_give_up(plan: &Plan, tell: Option<Fd>, step: u32, errno: Errno) -> ! {
+fn tell_and_give_up(given: &Given, tell: Option<Fd>, step: u32, errno: Errno) -> ! {
     if let Some(tell) = tell {
         let word = (u64::from(step) << 32 | errno.0 as u64).to_ne_bytes();
         let _ = fd::write(tell, &word);
     }
-    give_up(plan, step, errno)
+    given.give_up(step, errno)
 }
 
-fn map_data(plan: &Plan, memfd: Fd, length: usize) -> *mut u8 {
+fn map_data(given: &Given, memfd: Fd, length: usize) -> *mut u8 {
     match memory::map_private(memfd, length) {
-        Ok(data) => data,
-        Err(errno) => give_up(plan, Step::RECEIVE, errno),
+        Ok(data) => {
+            given.seat.data.store(data as usize, Ordering::Relaxed);
+            given.seat.data_bytes.store(length, Ordering::Relaxed);
+            data
+        }
+        Err(errno) => given.give_up(Step::RECEIVE, errno),
     }
 }
 

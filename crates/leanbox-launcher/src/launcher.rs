@@ -5,6 +5,7 @@
 //! capabilities that parking a container needs and those that the container has.
 
 use crate::container::{self, Parked};
+use crate::crowd;
 use crate::pages;
 use crate::wire::{
     Kind, LAUNCHER_ID, MAILBOX_BYTES, MAILBOXES_FD, Mailbox, Op, OpKind, Park, Plan, Report,
@@ -57,10 +58,10 @@ pub(crate) fn main(
     take_socket(socket);
     // The kernel shares the CPUs out to sessions: each slot gets its share.
     let _ = process::setsid();
-    let near = pages::near(pages::MAILBOX);
-    let offset = request.place as usize * MAILBOX_BYTES;
-    let mailbox = match memory::map_shared(near, MAILBOXES_FD, offset, MAILBOX_BYTES, true) {
-        Ok(mailbox) => mailbox.cast::<Mailbox>(),
+    let is_shared = plan.header().shared == 1;
+    let mapped = if is_shared { crowd::map_mailboxes() } else { map_mailbox(request.place) };
+    let mailbox = match mapped {
+        Ok(mailbox) => mailbox,
         Err(errno) => fail(Step::RECEIVE, errno),
     };
     let ops = plan.table(plan.header().slot_ops);
@@ -70,7 +71,16 @@ pub(crate) fn main(
     // The one page that keeper and launchers write in common: no container's launcher keeps it.
     // SAFETY: it was read for the last time when the ids were awaited.
     unsafe { memory::unmap(turn.0.as_ptr().cast(), 4096) };
+    if is_shared {
+        crowd::serve(plan, mailbox);
+    }
     serve(plan, mailbox, &making.for_host[..making.opened])
+}
+
+/// The slot's own, and no other's.
+fn map_mailbox(place: u32) -> leanbox_sys::Result<*mut Mailbox> {
+    let (near, offset) = (pages::near(pages::MAILBOX), place as usize * MAILBOX_BYTES);
+    memory::map_shared(near, MAILBOXES_FD, offset, MAILBOX_BYTES, true).map(<*mut u8>::cast)
 }
 
 /// Becomes the keeper of the fork mode's cached namespaces, until the host closes the socket.
@@ -106,11 +116,11 @@ fn take_socket(socket: Fd) {
     }
 }
 
-fn report(report: Report, fds: &[Fd]) -> leanbox_sys::Result<()> {
+pub(crate) fn report(report: Report, fds: &[Fd]) -> leanbox_sys::Result<()> {
     socket::send(SLOT_FD, bytes_of(&report), fds)
 }
 
-fn fail(step: u32, errno: Errno) -> ! {
+pub(crate) fn fail(step: u32, errno: Errno) -> ! {
     let _ = report(Report { kind: Kind::Failed as u32, step, errno: errno.0, status: 0 }, &[]);
     process::exit(1)
 }

@@ -23,6 +23,8 @@ mod classic;
 #[allow(dead_code)]
 mod container;
 #[allow(dead_code)]
+mod crowd;
+#[allow(dead_code)]
 mod floor;
 #[allow(dead_code)]
 mod frozen;

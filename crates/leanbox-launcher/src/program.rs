@@ -8,6 +8,7 @@ extern crate leanbox_sys;
 mod blocks;
 mod classic;
 mod container;
+mod crowd;
 mod floor;
 mod frozen;
 mod ground;

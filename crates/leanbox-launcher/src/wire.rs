@@ -10,7 +10,7 @@ mod floor;
 mod mailbox;
 
 pub use floor::{FLOOR_SAMPLES_MAX, FloorKind, FloorReply, FloorRequest};
-pub use mailbox::{INLINE_MAX, MAILBOX_BYTES, Mailbox};
+pub use mailbox::{INLINE_MAX, MAILBOX_BYTES, Mailbox, Seating};
 
 /// Where the control socket of a keeper or floor lies.
 pub const CONTROL_FD: i32 = 3;
@@ -153,8 +153,8 @@ pub struct PlanHeader {
     pub reuse: u32,
     /// 1: the network namespace of a slot is its place's, which the keeper made.
     pub leases_net: u32,
-    /// Explicit padding.
-    pub unused: u32,
+    /// 1: all containers are in one slot's namespaces, cloned when told to ([`Seating`]).
+    pub shared: u32,
     /// 1: the launcher reports what was parked, reaps it and reports its end; 0: the container
     /// reports itself, and the kernel tells the host of its end (Linux 6.15).
     pub reports_end: u32,

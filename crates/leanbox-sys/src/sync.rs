@@ -34,6 +34,13 @@ pub fn wait_while(word: &AtomicU32, seen: u32, timeout_ms: u64) {
     }
 }
 
+/// Has the kernel clear `word`, and wake who waits on it, when the caller leaves its memory by an
+/// exec or its end (set_tid_address(2)).
+pub fn clear_when_gone(word: &AtomicU32) {
+    // SAFETY: the word is in memory that the caller shares, or ends with; it cannot fail.
+    let _ = unsafe { call(nr::SET_TID_ADDRESS, [word.as_ptr() as usize]) };
+}
+
 /// Wakes everybody who waits on `word` (futex(2), `FUTEX_WAKE`); how many that were.
 pub fn wake_all(word: &AtomicU32) -> Result<usize> {
     // SAFETY: the word lives as long as the borrow.

@@ -4,7 +4,8 @@
 //! per slot with what a launcher needs to join it, its counters, and its removal. Works on
 //! cgroup v1, v2 and hybrids (cgroups(7); the kernel's `admin-guide/cgroup-v1`, `cgroup-v2.rst`).
 //! Never: moves a process, but to freeze it, or touches a group that is not below its own
-//! [`Parent`]; only [`remove_tree`] and the [`Freezer`] kill, and only in the folder they are given.
+//! [`Parent`]; only [`remove_tree`], [`Members`] and the [`Freezer`] kill, and only in the folders
+//! they are given.
 //!
 //! ```text
 //! Layout   which hierarchy serves what, and where we stand in each
@@ -16,6 +17,7 @@ mod file;
 mod freezer;
 mod group;
 mod layout;
+mod members;
 mod plan;
 mod remove;
 mod subtree;
@@ -27,6 +29,7 @@ mod tests;
 pub(crate) use freezer::Freezer;
 pub(crate) use group::Group;
 pub(crate) use layout::Layout;
+pub(crate) use members::Members;
 pub(crate) use remove::remove_tree;
 pub(crate) use usage::Baseline;
 

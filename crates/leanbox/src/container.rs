@@ -101,7 +101,17 @@ impl Container {
     pub(crate) fn start(&mut self, go: Go, message: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
         let Some(slot) = &mut self.slot else { return Ok(()) };
         let mailboxes = &self.pool.template().inner.mailboxes;
-        slot.start(mailboxes, go, message, fds, self.started.stamp_ns.is_some())?;
+        let stamp = self.started.stamp_ns.is_some();
+        match slot.start(mailboxes, go, message, fds, stamp) {
+            // All that were ready in shared namespaces have died at once: there are new ones.
+            Err(error) if error.kind() == ErrorKind::Gone && slot.ground.shared => {
+                self.pool.discard_dead();
+                let dead = std::mem::replace(slot, self.pool.take(Instant::now())?);
+                self.pool.discard(dead);
+                slot.start(mailboxes, go, message, fds, stamp)?;
+            }
+            started => started?,
+        }
         self.started.start = self.started.began.elapsed();
         Ok(())
     }
@@ -297,7 +307,7 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // Before another slot may have the group.
+        // Before its group may serve another.
         self.deadline = None;
         if let Some(slot) = self.slot.take() {
             slot.kill_now();

@@ -2,7 +2,7 @@
 //! process, begun with the first container that needs it, asleep but at deadlines. In: pidfds and
 //! an instant. A slot whose deadline was called off is never touched: that and a kill take turns.
 
-use crate::cgroup::Freezer;
+use crate::cgroup::{Freezer, Members};
 use crate::keeper::has_ended;
 use crate::slot::Slot;
 use crate::{Error, Result};
@@ -43,11 +43,15 @@ struct Watch {
     container: OwnedFd,
     launcher: OwnedFd,
     freezer: Option<Arc<Freezer>>,
+    /// Of a container in shared namespaces.
+    members: Option<Arc<Members>>,
     killed: Arc<AtomicBool>,
 }
 
 impl Deadline {
-    /// Has the launcher, and so its slot, killed at `due` unless the container has ended by then.
+    /// Has the launcher, and so its slot, killed at `due` unless the container has ended by then;
+    /// in shared namespaces whoever is in its group, which must be this container's until it is
+    /// called off.
     pub(crate) fn set(due: Instant, slot: &Slot) -> Result<Self> {
         let own = |fd: BorrowedFd<'_>| {
             fd.try_clone_to_owned().map_err(|error| Error::io("fcntl(F_DUPFD_CLOEXEC)", &error))
@@ -55,7 +59,8 @@ impl Deadline {
         let killed = Arc::default();
         let (container, launcher) = (own(slot.container())?, own(slot.launcher())?);
         let freezer = slot.group.freezer().ok().cloned();
-        let watch = Watch { container, launcher, freezer, killed: Arc::clone(&killed) };
+        let members = slot.ground.shared.then(|| Arc::clone(slot.group.members()));
+        let watch = Watch { container, launcher, freezer, members, killed: Arc::clone(&killed) };
         let mut watches = lock();
         if watches.process != std::process::id() {
             watches.due.clear();
@@ -89,6 +94,9 @@ impl Watch {
         if !has_ended(&self.container, 0) {
             self.killed.store(true, Ordering::Relaxed);
             let _ = pidfd_send_signal(&self.launcher, Signal::KILL);
+            if let Some(members) = &self.members {
+                members.kill();
+            }
             if let Some(freezer) = &self.freezer {
                 freezer.end();
             }

@@ -20,6 +20,8 @@ pub(crate) struct Making {
     /// Known from the beginning where a cold slot is warmed.
     launcher: Option<OwnedFd>,
     cold: bool,
+    /// The launcher of the namespaces that it shares with others: the keeper was not asked.
+    anchor: Option<OwnedFd>,
 }
 
 /// A slot without what costs memory while it waits: on v1 without its group, and without a
@@ -58,9 +60,15 @@ impl Making {
         cold: bool,
     ) -> Result<Self, Box<(Error, Freed)>> {
         match request(keeper, &ground, group.as_ref(), cold) {
-            Ok(socket) => Ok(Self { ground, group, socket, launcher: None, cold }),
+            Ok(socket) => Ok(Self { ground, group, socket, launcher: None, cold, anchor: None }),
             Err(error) => Err(Box::new((error, Freed { ground, group }))),
         }
+    }
+
+    /// A container that `anchor` was asked to park in shared namespaces.
+    pub(crate) fn shared(ground: Ground, group: Group, socket: OwnedFd, anchor: OwnedFd) -> Self {
+        let (group, anchor) = (Some(group), Some(anchor));
+        Self { ground, group, socket, launcher: None, cold: false, anchor }
     }
 
     /// Readable when it is there, or failed.
@@ -80,6 +88,9 @@ impl Making {
 
     /// Waits until the slot is there; a failed one gives its ground back.
     pub(crate) fn finish(mut self, keeper: &Keeper, plan: &Plan) -> Result<Made, Unmade> {
+        if let Some(anchor) = self.anchor.take() {
+            return self.finish_shared(&anchor, plan);
+        }
         let launcher = match self.launcher.take() {
             Some(launcher) => launcher,
             None => match self.born(keeper, plan) {
@@ -100,6 +111,28 @@ impl Making {
                 Ok(Made::Cold(Box::new(Cold { ground, group, socket, launcher })))
             }
             Err(error) => Err(self.failed(error, launcher)),
+        }
+    }
+
+    fn finish_shared(self, anchor: &OwnedFd, plan: &Plan) -> Result<Made, Unmade> {
+        let ready = match first_reports(&self.socket, anchor, plan) {
+            Ok(Reached::Parked(container, _)) => container
+                .try_clone()
+                .map(|again| (again, container))
+                .map_err(|error| Error::io("fcntl(F_DUPFD_CLOEXEC)", &error)),
+            Ok(Reached::Cold) => Err(gone()),
+            Err(error) => Err(error),
+        };
+        match ready {
+            Ok((again, container)) => self
+                .into_slot(again, container, Vec::new(), false)
+                .map(|slot| Made::Slot(Box::new(slot))),
+            Err(error) => {
+                // Its pidfd may not have come, so that only its group tells when it is gone.
+                let freed = Freed { ground: self.ground, group: self.group };
+                let free = freed.is_empty_within(UNMADE_MS).then(|| Box::new(freed));
+                Err(Unmade { error, left: None, free })
+            }
         }
     }
 
@@ -154,7 +187,10 @@ impl Cold {
         let group = own.or(group);
         let joins = group.iter().flat_map(Group::join_fds).map(AsFd::as_fd).collect::<Vec<_>>();
         match send_with_fds(&socket, &[0; 8], &joins) {
-            Ok(()) => Ok(Making { ground, group, socket, launcher: Some(launcher), cold: false }),
+            Ok(()) => {
+                let launcher = Some(launcher);
+                Ok(Making { ground, group, socket, launcher, cold: false, anchor: None })
+            }
             Err(errno) => {
                 let error = Error::syscall("sendmsg(cold slot)", errno);
                 Err(Box::new((error, Dying::killed(ground, group, launcher))))
@@ -173,19 +209,7 @@ impl Cold {
 }
 
 fn request(keeper: &Keeper, ground: &Ground, group: Option<&Group>, cold: bool) -> Result<OwnedFd> {
-    let (socket, theirs) = packet_pair()?;
-    rustix::net::sockopt::set_socket_timeout(
-        &socket,
-        rustix::net::sockopt::Timeout::Recv,
-        Some(PATIENCE),
-    )
-    .map_err(|errno| Error::syscall("setsockopt(SO_RCVTIMEO)", errno))?;
-    if probe::kernel_tells_ends() {
-        // The parked container speaks for itself, and its pidfd comes with its word.
-        leanbox_sys::socket::pass_senders(socket.as_raw_fd()).map_err(|errno| {
-            Error::syscall("setsockopt(SO_PASSPIDFD)", Errno::from_raw_os_error(errno.0))
-        })?;
-    }
+    let (socket, theirs) = slot_sockets()?;
     let mut fds = vec![theirs.as_fd()];
     let into = group.and_then(Group::into_dir);
     fds.extend(into);
@@ -204,11 +228,44 @@ fn request(keeper: &Keeper, ground: &Ground, group: Option<&Group>, cold: bool) 
     Ok(socket)
 }
 
+/// How long one that could not be parked may take to be gone.
+const UNMADE_MS: i64 = 1000;
+
+/// The host's end of a slot's socket, and the slot's.
+pub(crate) fn slot_sockets() -> Result<(OwnedFd, OwnedFd)> {
+    let (socket, theirs) = packet_pair()?;
+    rustix::net::sockopt::set_socket_timeout(
+        &socket,
+        rustix::net::sockopt::Timeout::Recv,
+        Some(PATIENCE),
+    )
+    .map_err(|errno| Error::syscall("setsockopt(SO_RCVTIMEO)", errno))?;
+    if probe::kernel_tells_ends() {
+        // The parked container speaks for itself, and its pidfd comes with its word.
+        leanbox_sys::socket::pass_senders(socket.as_raw_fd()).map_err(|errno| {
+            Error::syscall("setsockopt(SO_PASSPIDFD)", Errno::from_raw_os_error(errno.0))
+        })?;
+    }
+    Ok((socket, theirs))
+}
+
 /// How far a slot has come.
 enum Reached {
     /// A container is parked, and this was opened for the host.
     Parked(OwnedFd, Vec<OwnedFd>),
     Cold,
+}
+
+/// Waits until the launcher of shared namespaces is ready.
+pub(crate) fn await_anchor(socket: &OwnedFd, launcher: &OwnedFd, plan: &Plan) -> Result<()> {
+    loop {
+        match receive_report(socket, plan) {
+            Err(error)
+                if error.errno() == Some(Errno::AGAIN.raw_os_error())
+                    && !has_ended(launcher, 0) => {}
+            other => return other.map(drop),
+        }
+    }
 }
 
 /// The slot's first words: nothing hostile has run yet, so it may take its time.

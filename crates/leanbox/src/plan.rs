@@ -16,6 +16,7 @@ pub(crate) struct Plan {
     pub(crate) hostname: String,
     pub(crate) workdir: String,
     pub(crate) reuse: bool,
+    pub(crate) shared: bool,
     pub(crate) leases_net: bool,
     pub(crate) reports_end: bool,
     pub(crate) filter: Vec<Instruction>,
@@ -131,6 +132,7 @@ impl Plan {
                 format!("setresuid({0}), setresgid({1})", self.identity.uid, self.identity.gid)
             }
             Step::RECEIVE => "recvmsg(start)".into(),
+            Step::JOIN => Operation::plain(OpKind::JoinGroups).words(),
             Step::DESCRIPTOR => "dup3(descriptor)".into(),
             Step::WORKDIR => format!("chdir({:?})", self.workdir),
             step => format!("keeper set-up, step {}", step.saturating_sub(Step::KEEPER) / 16),
@@ -157,7 +159,7 @@ impl Plan {
             workdir: layout.text(&self.workdir),
             reuse: u32::from(self.reuse),
             leases_net: u32::from(self.leases_net),
-            unused: 0,
+            shared: u32::from(self.shared),
             reports_end: u32::from(self.reports_end),
         };
         header.length = layout.bytes.len() as u64;

@@ -53,7 +53,11 @@ impl Pool {
     /// Whether its slots serve once or again.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        if self.inner().plan.reuse { Policy::Reuse } else { Policy::Once }
+        match &self.inner().plan {
+            plan if plan.shared => Policy::Shared,
+            plan if plan.reuse => Policy::Reuse,
+            _ => Policy::Once,
+        }
     }
 
     /// How many slots are in reserve just now, cold ones ([`PoolBuilder::warm`]) among them.
@@ -145,6 +149,7 @@ impl Pool {
 
     /// A slot that serves no more: killed, and taken apart when it is gone.
     pub(crate) fn discard(&self, slot: Slot) {
+        slot.kill_left();
         if self.tender.is_none() {
             self.shared.bury_now(slot);
             return;
@@ -158,6 +163,16 @@ impl Pool {
             self.shared.wake_tender(&mut state);
             state = self.shared.wait_for_change(state, remains::REAP);
         }
+    }
+
+    /// Takes away the ready slots that died before their start.
+    pub(crate) fn discard_dead(&self) {
+        let mut state = self.shared.state();
+        let (dead, alive) = state.ready.drain(..).partition(Slot::is_dead);
+        state.ready = alive;
+        state.out += Vec::len(&dead);
+        drop(state);
+        dead.into_iter().for_each(|slot| self.discard(slot));
     }
 
     fn inner(&self) -> &Inner {

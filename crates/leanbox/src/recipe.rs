@@ -56,8 +56,17 @@ impl Recipe {
             && !crate::probe::is_off("net_lease")
     }
 
+    /// Limits of a slot's group. It is given one process more, for the launcher; in shared
+    /// namespaces there is none in it.
+    pub(crate) fn group_limits(&self) -> Limits {
+        let without = u32::from(self.policy == Policy::Shared);
+        Limits { pids_max: self.limits.pids_max - without, ..self.limits.clone() }
+    }
+
     /// A slot serves again only where the reset sees all that a run can leave: not addresses,
-    /// mounts or a host name that a capability lets it set, nor files of a writable root.
+    /// mounts or a host name that a capability lets it set, nor files of a writable root. In
+    /// namespaces that all share, these would be altered for all, and `CAP_KILL` or
+    /// `CAP_SYS_PTRACE` reach what is of other users: who waits for a start, and who parks it.
     pub(crate) fn check_policy(&self) -> Result<()> {
         if self.policy == Policy::Once {
             return Ok(());
@@ -67,7 +76,10 @@ impl Recipe {
             (None, Kind::Overlay { .. }) => "a writable root".to_string(),
             (None, Kind::Folder { .. }) => return Ok(()),
         };
-        let text = format!("policy reuse with {what}: the next run could find what one left");
+        let text = match self.policy {
+            Policy::Shared => format!("policy shared with {what}: it would be every container's"),
+            _ => format!("policy reuse with {what}: the next run could find what one left"),
+        };
         Err(Error::invalid(text).remedy("use policy once"))
     }
 }
@@ -152,6 +164,7 @@ pub(crate) fn plan(recipe: &Recipe, identity: Identity, idmap: bool) -> Result<P
         hostname: recipe.hostname.clone(),
         workdir,
         reuse: recipe.policy == Policy::Reuse,
+        shared: recipe.policy == Policy::Shared,
         leases_net: recipe.leases_net(),
         reports_end: !crate::probe::kernel_tells_ends(),
         filter: filter::compile(&recipe.capabilities),

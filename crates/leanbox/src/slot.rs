@@ -28,6 +28,8 @@ pub(crate) struct Ground {
     pub(crate) number: u32,
     pub(crate) place: u32,
     pub(crate) block: Block,
+    /// In namespaces that others have too: it ends with its group, not with its launcher.
+    pub(crate) shared: bool,
     /// To write to the upper folder of a writable root.
     pub(crate) _turn: Option<Turn>,
 }
@@ -40,6 +42,7 @@ pub(crate) struct Slot {
     /// Read by the parked container for its descriptors; it tells what is parked, and of a
     /// failed exec.
     pub(crate) socket: OwnedFd,
+    /// In shared namespaces the container's once more: what ends it and tells that it is gone.
     pub(crate) launcher: OwnedFd,
     /// The parked container's, taken before it ran anything.
     pub(crate) container: OwnedFd,
@@ -131,7 +134,11 @@ impl Slot {
         }
         match leanbox_sys::process::exit_status(self.container.as_fd().as_raw_fd()) {
             Ok(Some(status)) if status == EXEC_FAILED => {
-                Some(self.reported(RecvFlags::DONTWAIT).unwrap_or(Told::Ended(status)))
+                match self.reported(RecvFlags::DONTWAIT) {
+                    Some(failed @ Told::Failed(..)) => Some(failed),
+                    // In shared namespaces the program's exec has closed the socket.
+                    _ => Some(Told::Ended(status)),
+                }
             }
             Ok(Some(status)) => Some(Told::Ended(status)),
             Ok(None) => None,
@@ -182,8 +189,21 @@ impl Slot {
 
     /// Sends SIGKILL to the launcher, and so to all.
     pub(crate) fn kill_now(&self) {
-        let _ = pidfd_send_signal(&self.launcher, Signal::KILL);
+        kill_by(&self.launcher, self.ground.shared.then_some(&self.group));
         self.group.end_freeze();
+    }
+
+    /// Ends what its program has left running in shared namespaces. The others end when the slot
+    /// does.
+    pub(crate) fn kill_left(&self) {
+        if self.ground.shared {
+            self.kill_now();
+        }
+    }
+
+    /// Whether the container was killed before its start.
+    pub(crate) fn is_dead(&self) -> bool {
+        has_ended(&self.container, 0)
     }
 
     /// Makes a reused slot ready again, or gives it up: an error is the end of the slot. What is
@@ -259,11 +279,35 @@ fn renew_scratch(
         .ok_or_else(|| Error::syscall("new scratch", Errno::from_raw_os_error(answer.reply.errno)))
 }
 
+/// Kills the launcher, and with it all; in shared namespaces whoever is in the group, of which
+/// the launcher is one.
+fn kill_by(launcher: &OwnedFd, shared: Option<&Group>) {
+    let _ = pidfd_send_signal(launcher, Signal::KILL);
+    // One look at a counter: to list a group's processes takes longer.
+    let is_deserted = |group: &&Group| group.processes().is_ok_and(|count| count == 0);
+    if let Some(group) = shared.filter(|group| !is_deserted(group)) {
+        group.members().kill();
+    }
+}
+
+impl Freed {
+    /// Whether nobody lives on it. Its launcher's end tells that but in shared namespaces.
+    pub(crate) fn is_empty_within(&self, timeout_ms: i64) -> bool {
+        let limit = Duration::from_millis(timeout_ms.max(EMPTY_MS).unsigned_abs());
+        let shared = self.group.as_ref().filter(|_| self.ground.shared);
+        shared.is_none_or(|group| group.empty_within(limit))
+    }
+}
+
+/// What a killed process takes at most, if nothing holds it up: nobody asks again sooner.
+const EMPTY_MS: i64 = 2;
+
 impl Dying {
     /// Kills what there is, and keeps the rest until it is gone.
     pub(crate) fn killed(ground: Ground, group: Option<Group>, launcher: OwnedFd) -> Self {
-        let _ = group.as_ref().map(Group::kill);
-        let _ = pidfd_send_signal(&launcher, Signal::KILL);
+        let shared = group.as_ref().filter(|_| ground.shared);
+        let _ = shared.is_some() || group.as_ref().is_some_and(Group::kill);
+        kill_by(&launcher, shared);
         group.iter().for_each(Group::end_freeze);
         Self { remains: Freed { ground, group }, launcher }
     }
@@ -275,7 +319,10 @@ impl Dying {
 
     /// What it stood on, once nothing lives there; `self` again while something does.
     pub(crate) fn reap(self, timeout_ms: i64) -> Result<Freed, Box<Self>> {
-        if has_ended(&self.launcher, timeout_ms) { Ok(self.remains) } else { Err(Box::new(self)) }
+        if has_ended(&self.launcher, timeout_ms) && self.remains.is_empty_within(timeout_ms) {
+            return Ok(self.remains);
+        }
+        Err(Box::new(self))
     }
 }
 

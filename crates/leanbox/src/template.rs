@@ -3,6 +3,7 @@
 //! Immutable once built.
 
 use crate::cgroup::{Group, Layout, Parent};
+use crate::crowd::Crowd;
 use crate::identity::Identity;
 use crate::keeper::Keeper;
 use crate::mailbox::Mailboxes;
@@ -10,12 +11,14 @@ use crate::making::Making;
 use crate::owner::{Block, Owner};
 use crate::places::Places;
 use crate::plan::Plan;
+use crate::policy::Policy;
 use crate::pool::REAP_MS;
 use crate::recipe::{self, Recipe};
 use crate::shifted;
 use crate::slot::{Dying, Freed, Ground};
 use crate::upper::{Turn, Upper};
 use crate::{Capability, Error, ErrorKind, Limits, Result, Rootfs, probe};
+use leanbox_launcher::wire::{Ask, Request};
 use rustix::io::Errno;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,17 +26,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The number of the first slot.
 const FIRST: u32 = 1;
-
-/// Whether a slot serves once or again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Policy {
-    /// A fresh slot for every start, thrown away after. The default.
-    #[default]
-    Once,
-    /// A slot serves again after a reset: for containers that trust each other. Not with added
-    /// capabilities or a writable root, by which a run can leave what no reset sees.
-    Reuse,
-}
 
 /// What network a container sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -94,7 +86,9 @@ pub(crate) struct Inner {
     next: AtomicU32,
     places: Places,
     pub(crate) mailboxes: Mailboxes,
-    /// The one block of all slots, where ids cannot be mapped per slot.
+    /// With [`Policy::Shared`].
+    pub(crate) crowd: Option<Crowd>,
+    /// The one block of all slots, where they share their namespaces or ids cannot be mapped.
     shared_block: Option<Block>,
     /// Of a writable root; unlocked when the keeper has ended.
     pub(crate) upper: Option<Upper>,
@@ -151,7 +145,7 @@ impl TemplateBuilder {
         self
     }
 
-    /// Whether slots serve once (the default) or again.
+    /// Whether slots serve once (the default) or again, or share their namespaces.
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.recipe.policy = policy;
@@ -187,6 +181,8 @@ impl TemplateBuilder {
         let recipe = self.recipe;
         recipe.limits.validate()?;
         recipe.check_policy()?;
+        let is_shared = recipe.policy == Policy::Shared;
+        let limits = recipe.group_limits();
         let spec = recipe.user.clone().unwrap_or_else(|| recipe.rootfs.config().user.clone());
         let identity = Identity::resolve(&spec, &recipe.rootfs)?;
         let upper = recipe.rootfs.lock_upper()?;
@@ -199,15 +195,15 @@ impl TemplateBuilder {
             false => None,
         };
         // What needs no keeper is done while it sets itself up: half a millisecond on two CPUs.
-        let parent = Parent::find(&Layout::detect()?.needed_for(&recipe.limits), owner.name())?;
+        let parent = Parent::find(&Layout::detect()?.needed_for(&limits), owner.name())?;
         owner.owns_groups(parent.paths())?;
-        let mut first = First::Group(parent.first(&recipe.limits)?);
-        if let (Some(starting), true) = (&starting, recipe.ahead) {
+        let mut first = First::Group(parent.first(&limits)?);
+        if let (Some(starting), true) = (&starting, recipe.ahead && !is_shared) {
             let turn = upper.as_ref().map(Upper::turn).transpose()?;
             first = first.begin(starting.keeper(), block, turn)?;
         }
         let (keeper, plan, shared_block) = match starting.map(|starting| starting.ready(&plan)) {
-            Some(Ok(keeper)) => (keeper, plan, None),
+            Some(Ok(keeper)) => (keeper, plan, is_shared.then_some(block)),
             Some(Err(error)) if error.kind() != ErrorKind::Unsupported => return Err(error),
             // Ids cannot be mapped: one block for all slots, on an owner-shifted copy.
             _ => {
@@ -220,7 +216,7 @@ impl TemplateBuilder {
         if matches!((&first, shared_block), (First::Group(_), None)) {
             owner.give_block(block);
         }
-        let Recipe { rootfs, limits, .. } = recipe;
+        let Recipe { rootfs, .. } = recipe;
         let inner = Inner {
             keeper,
             plan,
@@ -234,6 +230,7 @@ impl TemplateBuilder {
             next: AtomicU32::new(FIRST + 1),
             places: Places::default(),
             mailboxes,
+            crowd: is_shared.then(Crowd::default),
             shared_block,
             upper,
         };
@@ -258,7 +255,7 @@ impl Template {
     /// of ids on an owner-shifted copy.
     #[must_use]
     pub fn maps_ids(&self) -> bool {
-        self.inner.shared_block.is_none()
+        self.inner.plan.trees.iter().any(|tree| tree.idmap == 1)
     }
 
     /// The keeper's process id (for measuring; never to be signalled).
@@ -277,7 +274,27 @@ impl Inner {
             Some(block) => block,
             None => self.owner().take_block()?,
         };
-        Ok(Ground { number, place: self.places.take()?, block, _turn: turn })
+        let shared = self.crowd.is_some();
+        Ok(Ground { number, place: self.places.take()?, block, shared, _turn: turn })
+    }
+
+    /// What the keeper is asked for namespaces that all slots share, in nobody's group.
+    pub(crate) fn shared_ground(&self) -> Result<Request> {
+        let block = self.shared_block.unwrap_or(Block(0));
+        Ok(Request {
+            ask: Ask::Make as u32,
+            slot: self.next.fetch_add(1, Ordering::Relaxed),
+            block: block.0,
+            id_base: block.first_id(),
+            place: self.places.take()?,
+            ..Request::default()
+        })
+    }
+
+    /// A place that nothing has any more.
+    pub(crate) fn give_back_place(&self, place: u32) {
+        self.mailboxes.clear(place);
+        self.places.give_back(place);
     }
 
     /// The group of a slot: `clean`, which another left behind, or a new one.
@@ -319,8 +336,7 @@ impl Inner {
         if self.shared_block.is_none() {
             self.owner().give_block(ground.block);
         }
-        self.mailboxes.clear(ground.place);
-        self.places.give_back(ground.place);
+        self.give_back_place(ground.place);
         group
     }
 
@@ -344,7 +360,8 @@ impl First {
     /// Asks for the first slot, on this group.
     fn begin(self, keeper: &Keeper, block: Block, turn: Option<Turn>) -> Result<Self> {
         let Self::Group(group) = self else { return Ok(self) };
-        let ground = Ground { number: FIRST, place: Places::FIRST, block, _turn: turn };
+        let (number, place) = (FIRST, Places::FIRST);
+        let ground = Ground { number, place, block, shared: false, _turn: turn };
         let asked = Making::ask(keeper, ground, Some(group), false);
         asked.map(Self::Slot).map_err(|unasked| unasked.0)
     }

@@ -45,6 +45,7 @@ fn the_host_under_load_that_is_killed() {
     std::thread::scope(|scope| {
         scope.spawn(|| use_slots(&root, Policy::Once));
         scope.spawn(|| use_slots(&root, Policy::Reuse));
+        scope.spawn(|| use_slots(&root, Policy::Shared));
         scope.spawn(|| make_templates(&root));
     });
 }

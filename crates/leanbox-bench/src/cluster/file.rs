@@ -290,7 +290,7 @@ fn words(block: &Table<'_>, top: &Table<'_>) -> Result<String> {
     let seconds = either(block, top, |table| table.seconds("seconds"))?.unwrap_or(10.0);
     let mode = either(block, top, |table| table.one_of("mode", &["noop", "exec", "fork"]))?;
     let mode = mode.unwrap_or_else(|| "noop".into());
-    let policy = either(block, top, |table| table.one_of("policy", &["once", "reuse"]))?;
+    let policy = either(block, top, |table| table.one_of("policy", &["once", "reuse", "shared"]))?;
     let policy = match policy {
         Some(_) if mode == "fork" => {
             let table = if block.has("policy") { block } else { top };

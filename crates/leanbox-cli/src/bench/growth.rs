@@ -20,7 +20,8 @@ pub(crate) struct Args {
     /// End the starts in a row after this time, in seconds [default: never]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     seconds: Option<f64>,
-    /// Whether slots serve once (a fresh one for each start) or again after a reset
+    /// Whether slots serve once (a fresh one for each start), again after a reset, or share their
+    /// namespaces
     #[arg(long, value_enum, default_value_t = PolicyName::Once)]
     policy: PolicyName,
     /// The network of a slot

@@ -18,8 +18,8 @@ pub(crate) struct Args {
     /// What a container does before it ends [default: noop]
     #[arg(long, value_enum)]
     mode: Option<ModeName>,
-    /// Whether slots serve once (a fresh one for each start) or again after a reset; the modes
-    /// fork and cold have no choice [default: once]
+    /// Whether slots serve once (a fresh one for each start), again after a reset, or share their
+    /// namespaces; the modes fork and cold have no choice [default: once]
     #[arg(long, value_enum)]
     policy: Option<PolicyName>,
     /// Start a command in this root file system, a folder or an image

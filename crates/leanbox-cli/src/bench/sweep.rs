@@ -19,8 +19,8 @@ pub(crate) struct Args {
     /// What a container does before it ends
     #[arg(long, value_enum, default_value_t = ModeName::Noop)]
     mode: ModeName,
-    /// Whether slots serve once (a fresh one for each start) or again after a reset; the fork
-    /// mode has none [default: reuse]
+    /// Whether slots serve once (a fresh one for each start), again after a reset, or share their
+    /// namespaces; the fork mode has none [default: reuse]
     #[arg(long, value_enum)]
     policy: Option<PolicyName>,
     /// Slots kept ready in each process [default: as the policy needs]

@@ -1,8 +1,9 @@
-//! The page by which a host starts what is parked in a slot.
+//! The page by which a host starts what is parked in a slot, and the message by which it has a
+//! container parked in namespaces that all containers of a template share.
 
-use super::Start;
 #[cfg(doc)]
 use super::{Go, Park};
+use super::{Start, Step};
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
 /// Bytes of a mailbox: a page, so that a slot maps no other's.
@@ -31,3 +32,17 @@ pub struct Mailbox {
 }
 
 const _: () = assert!(size_of::<Mailbox>() == MAILBOX_BYTES, "a mailbox is a page");
+
+/// What the host tells the launcher of shared namespaces: park a container. Descriptors: the
+/// container's socket, then what it writes `0` to, to join its groups.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct Seating {
+    /// Number of the container's mailbox: no other living one has it.
+    pub place: u32,
+}
+
+impl Step {
+    /// Joining the groups, of a container in shared namespaces.
+    pub const JOIN: u32 = 14;
+}

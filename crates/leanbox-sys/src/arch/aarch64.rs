@@ -90,6 +90,7 @@ pub(crate) mod nr {
     pub(crate) const CAPSET: usize = 91;
     pub(crate) const EXIT_GROUP: usize = 94;
     pub(crate) const UNSHARE: usize = 97;
+    pub(crate) const SET_TID_ADDRESS: usize = 96;
     pub(crate) const FUTEX: usize = 98;
     pub(crate) const SCHED_YIELD: usize = 124;
     pub(crate) const CLOCK_GETTIME: usize = 113;

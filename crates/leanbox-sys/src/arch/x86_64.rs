@@ -121,6 +121,7 @@ pub(crate) mod nr {
     pub(crate) const MKNODAT: usize = 259;
     pub(crate) const SYMLINKAT: usize = 266;
     pub(crate) const UNSHARE: usize = 272;
+    pub(crate) const SET_TID_ADDRESS: usize = 218;
     pub(crate) const DUP3: usize = 292;
     pub(crate) const PRLIMIT64: usize = 302;
     pub(crate) const SCHED_SETSCHEDULER: usize = 144;

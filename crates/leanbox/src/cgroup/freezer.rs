@@ -11,7 +11,7 @@ use super::remove::{kill_listed, remove_folders};
 use crate::{Error, ErrorKind, Result};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -149,7 +149,7 @@ impl Freezer {
     pub(crate) fn end(&self) {
         self.killed.store(true, SeqCst);
         if let (true, Some(files)) = (self.frozen.load(SeqCst), self.files.get()) {
-            kill_listed(&self.folder);
+            kill_listed(&self.folder, &mut HashSet::new());
             let _ = self.let_go(files);
         }
     }

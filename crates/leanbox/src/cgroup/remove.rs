@@ -70,7 +70,7 @@ fn kill_tree(path: &Path, depth: u32) {
     if file::write_if_there(&path.join("cgroup.kill"), "1").unwrap_or(false) {
         return;
     }
-    kill_listed(path);
+    kill_listed(path, &mut HashSet::new());
     // What v1 has frozen dies when it is thawed.
     let _ = file::write_if_there(&path.join("freezer.state"), "THAWED");
     if depth > 0 {
@@ -78,22 +78,29 @@ fn kill_tree(path: &Path, depth: u32) {
     }
 }
 
-/// Kills the processes that the group lists. One that ends meanwhile may leave its pid to a
-/// stranger: so take pidfds first, list again, and kill only those that are still listed.
-pub(super) fn kill_listed(path: &Path) {
+/// Kills the processes that the group lists, but those `killed` before; returns how many. One that
+/// ends meanwhile may leave its pid to a stranger: so take pidfds first, list again, and kill only
+/// those that are still listed.
+pub(super) fn kill_listed(path: &Path, killed: &mut HashSet<Pid>) -> usize {
     let pidfds: Vec<(Pid, OwnedFd)> = processes(path)
         .into_iter()
+        .filter(|pid| !killed.contains(pid))
         .filter_map(|pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?)))
         .collect();
-    let still: HashSet<Pid> = processes(path).into_iter().collect();
-    for (_, pidfd) in pidfds.iter().filter(|(pid, _)| still.contains(pid)) {
-        let _ = pidfd_send_signal(pidfd, Signal::KILL); // gone meanwhile: as wanted
+    if pidfds.is_empty() {
+        return 0;
     }
+    let still: HashSet<Pid> = processes(path).into_iter().collect();
+    for (pid, pidfd) in pidfds.iter().filter(|(pid, _)| still.contains(pid)) {
+        let _ = pidfd_send_signal(pidfd, Signal::KILL); // gone meanwhile: as wanted
+        killed.insert(*pid);
+    }
+    pidfds.len()
 }
 
 /// The pids in a group. A 0 stands for a process outside our pid namespace, which nobody here
 /// can name.
-fn processes(path: &Path) -> Vec<Pid> {
+pub(super) fn processes(path: &Path) -> Vec<Pid> {
     let text = file::read(&path.join("cgroup.procs")).unwrap_or_default();
     text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect()
 }

@@ -41,7 +41,7 @@ impl PoolBuilder {
 
     /// How many slots of the reserve have a container parked and their cgroup joined (64 unless
     /// set). The rest wait cold: made, but without those two, which are half of the memory that a
-    /// waiting slot takes. One is warmed when another was taken: for a start that finds only cold
+    /// waiting slot takes. Not so with policy shared. One is warmed when another was taken: for a start that finds only cold
     /// ones this takes a part of the time that making one takes.
     #[must_use]
     pub fn warm(mut self, count: usize) -> Self {
@@ -85,6 +85,9 @@ impl PoolBuilder {
             }
             max = 1;
         }
+        // A seat in shared namespaces is little more than its container. With no warm slot nobody
+        // would ever be served from the reserve.
+        let warm = if template.inner.plan.shared { ready } else { warm.max(1).min(ready) };
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| Error::syscall("eventfd2", errno))?;
         let state = State {
@@ -95,6 +98,7 @@ impl PoolBuilder {
             out: 0,
             used: Vec::new(),
             dying: 0,
+            counts_dying: template.inner.plan.shared,
             queue: VecDeque::new(),
             tickets: 0,
             last_take: Instant::now(),
@@ -111,8 +115,7 @@ impl PoolBuilder {
             remains: Mutex::<remains::Remains>::default(),
             template,
             reserve: ready,
-            // With none, nobody would ever be served from the reserve.
-            warm: warm.max(1).min(ready),
+            warm,
             max,
             wait,
             event: OnceLock::new(),

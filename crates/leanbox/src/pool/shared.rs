@@ -43,6 +43,8 @@ pub(super) struct State {
     pub(super) used: Vec<Slot>,
     /// Killed, and not gone yet.
     pub(super) dying: usize,
+    /// Those count as well: what they left in shared namespaces runs until it is gone.
+    pub(super) counts_dying: bool,
     /// Who waits, in the order of arrival.
     pub(super) queue: VecDeque<u64>,
     pub(super) tickets: u64,
@@ -63,7 +65,9 @@ pub(super) struct State {
 impl State {
     /// Slots that count against the most there may be.
     pub(super) fn alive(&self) -> usize {
-        self.in_reserve() + self.making + self.making_cold + self.out + self.used.len()
+        let dying = if self.counts_dying { self.dying } else { 0 };
+        let making = self.making + self.making_cold;
+        self.in_reserve() + making + self.out + self.used.len() + dying
     }
 
     /// Ready and cold ones.
@@ -191,7 +195,11 @@ impl Shared {
             true => None,
             false => Some(inner.group_of(&ground, self.remains().clean_group())?),
         };
-        Making::ask(&inner.keeper, ground, group, cold).map_err(|unasked| {
+        let asked = match (&inner.crowd, group) {
+            (Some(crowd), Some(group)) => crowd.ask(inner, ground, group),
+            (_, group) => Making::ask(&inner.keeper, ground, group, cold),
+        };
+        asked.map_err(|unasked| {
             let (error, freed) = *unasked;
             self.remains().take(inner, freed);
             error
@@ -233,10 +241,11 @@ impl Shared {
 
     /// Kills a used slot and buries who is gone: a pool without a tender.
     pub(super) fn bury_now(&self, slot: Slot) {
+        let shared = slot.ground.shared;
         let dying = slot.kill();
         let mut remains = self.remains();
         remains.add(dying);
-        let patience_ms = if remains.are_too_many() { REAP_MS } else { 0 };
+        let patience_ms = if shared || remains.are_too_many() { REAP_MS } else { 0 };
         remains.bury(&self.template.inner, patience_ms);
         drop(remains);
         self.state().out -= 1;

@@ -1,0 +1,76 @@
+//! The end of all that lives in a group, where no pid namespace of its own takes them along: of
+//! containers in shared namespaces.
+//!
+//! In: the folders of a group. Out: everything in it was killed. Never: waits for it to be gone, or
+//! signals a process by a bare pid.
+
+use super::file;
+use super::layout::{Hierarchy, Version};
+use super::remove::{kill_listed, processes};
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Each round kills all that the group lists. Once nobody in it may fork, the second finds
+/// nobody new; what was forked at that moment takes one more.
+const ROUNDS: u32 = 100;
+
+/// Who lives in one group.
+#[derive(Debug)]
+pub(crate) struct Members {
+    /// v2, from 5.14 on.
+    kill: Option<PathBuf>,
+    folder: PathBuf,
+    pids_max: Option<PathBuf>,
+    may_not_fork: AtomicBool,
+}
+
+impl Members {
+    /// Of the group that has these folders.
+    pub(super) fn of(places: &[Hierarchy]) -> Self {
+        let v2 = places.iter().find(|place| place.version == Version::V2);
+        let pids = places.iter().find(|place| place.roles.pids);
+        Self {
+            kill: v2.map(|place| place.folder.join("cgroup.kill")),
+            folder: pids.or(places.first()).map(|place| place.folder.clone()).unwrap_or_default(),
+            pids_max: pids.map(|place| place.folder.join("pids.max")),
+            may_not_fork: AtomicBool::new(false),
+        }
+    }
+
+    /// Sends SIGKILL to all of them, at once where the kernel can (v2), else one by one: then
+    /// those who fork faster than they are listed may fork no more, and the group is spoiled.
+    pub(crate) fn kill(&self) {
+        let at_once = |file: &PathBuf| file::write_if_there(file, "1").unwrap_or(false);
+        if self.kill.as_ref().is_some_and(at_once) {
+            return;
+        }
+        let mut killed = HashSet::new();
+        for round in 0..ROUNDS {
+            if kill_listed(&self.folder, &mut killed) == 0 {
+                return;
+            }
+            if round == 1 {
+                self.forbid_forks();
+            }
+        }
+    }
+
+    fn forbid_forks(&self) {
+        self.may_not_fork.store(true, Ordering::Relaxed);
+        if let Some(pids_max) = &self.pids_max {
+            // Without it the rounds go on as they did.
+            let _ = file::write(pids_max, "0");
+        }
+    }
+
+    /// Whether there are none but those that have ended, and which nobody has waited for.
+    pub(super) fn have_ended(&self) -> bool {
+        processes(&self.folder).is_empty()
+    }
+
+    /// Whether the group serves nobody any more.
+    pub(super) fn are_spoiled(&self) -> bool {
+        self.may_not_fork.load(Ordering::Relaxed)
+    }
+}
