@@ -88,7 +88,8 @@ fn a_paused_container_uses_no_cpu_until_it_is_resumed() {
 fn a_container_that_forks_all_the_time_stands_still_with_all_it_has() {
     let root = busybox("forks");
     for policy in POLICIES {
-        let limits = Limits { pids_max: 1000, ..Limits::default() };
+        // What has just ended counts for a while yet.
+        let limits = Limits { pids_max: 1000, memory_max_bytes: 4 << 30, ..Limits::default() };
         let builder = Template::builder(Rootfs::open(&root.0).unwrap()).policy(policy);
         let pool = Pool::new(&builder.limits(limits).build().unwrap(), 0).unwrap();
         let forks = "i=0; while [ $i -lt 100 ]; do (while :; do (true); done) & i=$((i+1)); done";
