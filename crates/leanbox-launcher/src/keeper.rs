@@ -7,6 +7,7 @@ use crate::blocks::{Blocks, write_id_maps};
 use crate::frozen::Frozen;
 use crate::ground::enter_minimal_mounts;
 use crate::launcher;
+use crate::making;
 use crate::nets::Nets;
 use crate::pages;
 use crate::text::Text;
@@ -290,7 +291,7 @@ impl Keeper {
             .nth(request.scratch as usize)
             .ok_or((Step::ENTER, Errno::INVAL))?;
         let target = self.plan.text(scratch.extra as u32);
-        let options = launcher::options(&self.plan, scratch.text2);
+        let options = making::options(&self.plan, scratch.text2);
         let owner = Text::new().number(request.id_base);
         let owners = [c"uid", c"gid"].map(|key| FsOption { key, value: owner.as_cstr() });
         let fresh = mount::new_filesystem(c"tmpfs", options.chain(owners), scratch.number);

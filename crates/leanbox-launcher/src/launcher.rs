@@ -1,4 +1,4 @@
-//! The launcher: pid 1 of a slot. It carries out the plan's operations and parks the container;
+//! The launcher: pid 1 of a slot. It carries out the plan's operations (`making`) and parks the container;
 //! then, in a slot that serves again, does so once more when the host says so in their mailbox.
 //! Where the kernel does not tell the host of an end (before Linux 6.15), it reports what it
 //! parked, reaps it and reports the end. It takes orders from the host only, and holds the
@@ -6,41 +6,18 @@
 
 use crate::container::{self, Parked};
 use crate::crowd;
+use crate::making::Making;
 use crate::pages;
 use crate::wire::{
-    Kind, LAUNCHER_ID, MAILBOX_BYTES, MAILBOXES_FD, Mailbox, Op, OpKind, Park, Plan, Report,
-    Request, SLOT_FD, Step, TREES_MAX, bytes_of,
+    Kind, MAILBOX_BYTES, MAILBOXES_FD, Mailbox, Park, Plan, Report, Request, SLOT_FD, Step,
+    TREES_MAX, bytes_of,
 };
-use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
-use leanbox_sys::mount::{self, FsOption};
 use leanbox_sys::process::{self, pr};
-use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, memory, socket, sync};
-
-/// The most descriptors a launcher opens for the host.
-const FOR_HOST_MAX: usize = 8;
-/// The most groups it joins: one for each hierarchy of v1.
-const GROUPS_MAX: usize = 16;
-
-/// The groups to join.
-struct Groups {
-    fds: [Fd; GROUPS_MAX],
-    count: usize,
-}
+use leanbox_sys::{Errno, Fd, fd, memory, socket, sync};
 
 /// How long a container may take to park: it is scheduled like any process.
 const PARK_PATIENCE_MS: u64 = 1000;
-
-/// What a launcher was born with.
-struct Making<'a> {
-    plan: Plan,
-    cold: bool,
-    groups: Groups,
-    trees: &'a [Fd],
-    turn: Option<(&'static AtomicU32, u32)>,
-    for_host: [Fd; FOR_HOST_MAX],
-    opened: usize,
-}
 
 /// Becomes the launcher of a slot. `turn`: the word to wait on, and from which value on this
 /// slot's ids are mapped.
@@ -52,9 +29,7 @@ pub(crate) fn main(
     turn: (&'static AtomicU32, u32),
     request: Request,
 ) -> ! {
-    let mut making =
-        Making { cold: request.cold == 1, turn: Some(turn), ..Making::new(plan, trees) };
-    making.groups.take(groups);
+    let mut making = Making::slot(plan, trees, groups, turn, request.cold == 1);
     take_socket(socket);
     // The kernel shares the CPUs out to sessions: each slot gets its share.
     let _ = process::setsid();
@@ -74,7 +49,7 @@ pub(crate) fn main(
     if is_shared {
         crowd::serve(plan, mailbox);
     }
-    serve(plan, mailbox, &making.for_host[..making.opened])
+    serve(plan, mailbox, making.for_host())
 }
 
 /// The slot's own, and no other's.
@@ -123,206 +98,6 @@ pub(crate) fn report(report: Report, fds: &[Fd]) -> leanbox_sys::Result<()> {
 pub(crate) fn fail(step: u32, errno: Errno) -> ! {
     let _ = report(Report { kind: Kind::Failed as u32, step, errno: errno.0, status: 0 }, &[]);
     process::exit(1)
-}
-
-/// The options of a file system in the plan: `key\0value\0…\0`.
-pub(crate) fn options(plan: &Plan, mut offset: u32) -> impl Iterator<Item = FsOption<'_>> {
-    core::iter::from_fn(move || {
-        let key = plan.text(offset);
-        if key.is_empty() {
-            return None;
-        }
-        offset += key.count_bytes() as u32 + 1;
-        let value = plan.text(offset);
-        offset += value.count_bytes() as u32 + 1;
-        Some(FsOption { key, value })
-    })
-}
-
-impl Groups {
-    fn take(&mut self, fds: &[Fd]) {
-        self.count = fds.len().min(GROUPS_MAX);
-        self.fds[..self.count].copy_from_slice(&fds[..self.count]);
-    }
-
-    fn join(&self) -> leanbox_sys::Result<()> {
-        self.fds[..self.count].iter().try_for_each(|group| fd::write(*group, b"0").map(drop))
-    }
-}
-
-impl<'a> Making<'a> {
-    fn new(plan: Plan, trees: &'a [Fd]) -> Self {
-        let groups = Groups { fds: [-1; GROUPS_MAX], count: 0 };
-        Self {
-            plan,
-            cold: false,
-            groups,
-            trees,
-            turn: None,
-            for_host: [-1; FOR_HOST_MAX],
-            opened: 0,
-        }
-    }
-
-    /// All operations in order; what the host wants opened comes last, when all else is closed.
-    fn carry_out(&mut self, ops: &[Op]) -> Result<(), (u32, Errno)> {
-        let for_host = |op: &&Op| op.kind == OpKind::OpenForHost as u32;
-        let step = |index: usize, errno| (Step::FIRST_OP + index as u32, errno);
-        for (index, op) in ops.iter().enumerate().filter(|(_, op)| !for_host(op)) {
-            self.one(op).map_err(|errno| step(index, errno))?;
-        }
-        fd::close_from(SLOT_FD + 1).map_err(|errno| step(0, errno))?;
-        for (index, op) in ops.iter().enumerate().filter(|(_, op)| for_host(op)) {
-            self.one(op).map_err(|errno| step(index, errno))?;
-        }
-        process::prctl(pr::SET_DUMPABLE, 0, 0).map(drop).map_err(|errno| step(0, errno))
-    }
-
-    fn one(&mut self, op: &Op) -> leanbox_sys::Result<()> {
-        type CarryOut = fn(&mut Making<'_>, &Op) -> leanbox_sys::Result<()>;
-        const KINDS: [(OpKind, CarryOut); 18] = [
-            (OpKind::AttachTree, |making, op| {
-                let tree = *making.trees.get(op.number as usize).ok_or(Errno::INVAL)?;
-                mount::attach(tree, making.text(op.text))
-            }),
-            (OpKind::Chdir, |making, op| fd::chdir(making.text(op.text))),
-            (OpKind::Pivot, |_, _| mount::pivot_here()),
-            (OpKind::Filesystem, |making, op| making.filesystem(op)),
-            (OpKind::Bind, |making, op| {
-                let (source, target) = (making.text(op.text), making.text(op.text2));
-                if op.number == 1 {
-                    unless_missing(mount::mount(source, target, mount::MS_BIND))
-                } else {
-                    bind_on_no_link(source, target)
-                }
-            }),
-            (OpKind::ReadOnly, |making, op| unless_missing(read_only(making.text(op.text)))),
-            (OpKind::LoopbackUp, |_, _| socket::loopback_up()),
-            (OpKind::AwaitWarming, |making, _| making.await_warming()),
-            (OpKind::JoinGroups, |making, _| making.groups.join()),
-            (OpKind::Unshare, |_, op| process::unshare(op.number)),
-            (OpKind::Rlimit, |_, op| process::set_limit(op.number as u32, op.extra)),
-            (OpKind::AwaitIds, |making, _| making.await_ids()),
-            (OpKind::EnsureFile, |making, op| {
-                let flags = fd::O_CREAT | fd::O_RDONLY | fd::O_CLOEXEC;
-                fd::openat(AT_FDCWD, making.text(op.text), flags, 0o644).map(fd::close)
-            }),
-            (OpKind::EnsureDir, |making, op| {
-                match fd::mkdirat(AT_FDCWD, making.text(op.text), 0o755) {
-                    Err(Errno::EXIST) => Ok(()),
-                    made => made,
-                }
-            }),
-            (OpKind::DropBounding, |_, op| drop_bounding(op.number)),
-            (OpKind::BecomeLauncher, |making, op| become_launcher(&making.plan, op.number)),
-            (OpKind::Filter, |making, _| {
-                let filter = making.plan.table::<u64>(making.plan.header().filter);
-                // SAFETY: the plan's filter table holds struct sock_filter, 8 bytes each.
-                unsafe { process::set_filter(filter.as_ptr().cast(), filter.len() as u16) }
-            }),
-            (OpKind::OpenForHost, |making, op| making.open_for_host(op)),
-        ];
-        let (_, carry_out) =
-            KINDS.iter().find(|(kind, _)| *kind as u32 == op.kind).ok_or(Errno::NOSYS)?;
-        carry_out(self, op)
-    }
-
-    fn text(&self, offset: u32) -> &'static CStr {
-        let text = self.plan.text(offset);
-        // SAFETY: the plan stays mapped for the whole life of the process.
-        unsafe { CStr::from_ptr(text.as_ptr()) }
-    }
-
-    fn filesystem(&self, op: &Op) -> leanbox_sys::Result<()> {
-        let options = options(&self.plan, op.text2);
-        let made = mount::new_filesystem(self.text(op.text), options, op.number)?;
-        let attached = mount::attach(made, self.text(op.extra as u32));
-        fd::close(made);
-        attached
-    }
-
-    fn await_ids(&self) -> leanbox_sys::Result<()> {
-        if let Some((word, turn)) = self.turn {
-            // The keeper needs microseconds; one that is gone takes this process along.
-            loop {
-                let seen = word.load(Ordering::Acquire);
-                if seen >= turn {
-                    break;
-                }
-                sync::wait_while(word, seen, 1000);
-            }
-        }
-        process::setgroups(&[])?;
-        process::setgid(0)?;
-        process::setuid(0)
-    }
-
-    fn await_warming(&mut self) -> leanbox_sys::Result<()> {
-        if !self.cold {
-            return Ok(());
-        }
-        report(Report { kind: Kind::Cold as u32, ..Report::default() }, &[])?;
-        let got = socket::receive(SLOT_FD, &mut [0; 8])?;
-        if got.length == 0 {
-            process::exit(0);
-        }
-        self.groups.take(&got.fds[..got.count]);
-        Ok(())
-    }
-
-    fn open_for_host(&mut self, op: &Op) -> leanbox_sys::Result<()> {
-        let flags = op.number as i32 | fd::O_CLOEXEC;
-        let opened = fd::open(self.text(op.text), flags)?;
-        *self.for_host.get_mut(self.opened).ok_or(Errno::INVAL)? = opened;
-        self.opened += 1;
-        Ok(())
-    }
-}
-
-/// A kernel without that file has nothing to hide there.
-fn unless_missing(result: leanbox_sys::Result<()>) -> leanbox_sys::Result<()> {
-    match result {
-        Err(Errno::NOENT) => Ok(()),
-        other => other,
-    }
-}
-
-/// mount(2) would follow a link that an image has there, and leave `/dev` and the masks that
-/// are bound from it out of sight; move_mount(2) does not.
-fn bind_on_no_link(source: &CStr, target: &CStr) -> leanbox_sys::Result<()> {
-    let tree = mount::clone_tree(AT_FDCWD, source)?;
-    let attached = mount::attach(tree, target);
-    fd::close(tree);
-    attached
-}
-
-fn read_only(path: &CStr) -> leanbox_sys::Result<()> {
-    let tree = mount::clone_tree(AT_FDCWD, path)?;
-    mount::set_attributes(tree, mount::ATTR_RDONLY, None)?;
-    let attached = mount::attach(tree, path);
-    fd::close(tree);
-    attached
-}
-
-fn drop_bounding(keep: u64) -> leanbox_sys::Result<()> {
-    for capability in (0..64usize).filter(|number| keep >> number & 1 == 0) {
-        match process::prctl(pr::CAPBSET_DROP, capability, 0) {
-            // The kernel's last capability is behind us.
-            Err(Errno::INVAL) => break,
-            other => other?,
-        };
-    }
-    Ok(())
-}
-
-/// A user of its own, and the groups of the container, which so has nothing to do about them.
-fn become_launcher(plan: &Plan, held: u64) -> leanbox_sys::Result<()> {
-    const SET_KEEPCAPS: i32 = 8;
-    process::prctl(SET_KEEPCAPS, 1, 0)?;
-    process::setgroups(plan.table(plan.header().groups))?;
-    process::setgid(plan.header().gid)?;
-    process::setuid(LAUNCHER_ID)?;
-    process::capset(held, 0)
 }
 
 /// Parks a container, and in a slot that serves again the next ones.

@@ -35,6 +35,8 @@ mod keeper;
 #[allow(dead_code)]
 mod launcher;
 #[allow(dead_code)]
+mod making;
+#[allow(dead_code)]
 mod nets;
 #[allow(dead_code)]
 mod pages;

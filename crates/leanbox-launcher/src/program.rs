@@ -14,6 +14,7 @@ mod frozen;
 mod ground;
 mod keeper;
 mod launcher;
+mod making;
 mod mem;
 mod nets;
 mod pages;

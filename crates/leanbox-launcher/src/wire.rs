@@ -4,13 +4,13 @@
 //! The host writes plans and requests and is trusted by keeper and launcher. Reports come out
 //! of a slot that hostile code may have taken over; the host treats them as hostile input.
 
-use core::ffi::CStr;
-
 mod floor;
 mod mailbox;
+mod plan;
 
 pub use floor::{FLOOR_SAMPLES_MAX, FloorKind, FloorReply, FloorRequest};
 pub use mailbox::{INLINE_MAX, MAILBOX_BYTES, Mailbox, Seating};
+pub use plan::{Op, OpKind, Plan, PlanHeader, Table, Tree};
 
 /// Where the control socket of a keeper or floor lies.
 pub const CONTROL_FD: i32 = 3;
@@ -35,185 +35,6 @@ pub const TREES_MAX: usize = 61;
 pub const TREES: &str = "/t/";
 /// The most descriptors given to one container.
 pub const START_FDS_MAX: usize = 32;
-
-/// One step of making a slot, carried out by one loop in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum OpKind {
-    /// Attach tree `number` at `text` (move_mount(2)).
-    AttachTree = 1,
-    /// chdir(2) to `text`.
-    Chdir,
-    /// pivot_root(2) into the current directory.
-    Pivot,
-    /// New file system of type `text` with options `text2` (`key\0value\0…\0\0`) and attributes
-    /// `number`, attached at the text at offset `extra`.
-    Filesystem,
-    /// Bind `text` on `text2`, which must not be a link (move_mount(2)); with `number` 1 what
-    /// does not exist is left out (mount(2)).
-    Bind,
-    /// Make `text` a read-only mount of itself; what does not exist is left out.
-    ReadOnly,
-    /// `lo` up.
-    LoopbackUp,
-    /// In a slot that is made cold: say so, and wait until the host wants it warm; the groups to
-    /// join come with its word.
-    AwaitWarming,
-    /// Write `0` to every group's `tasks` file that came with the request.
-    JoinGroups,
-    /// unshare(2) of `number`.
-    Unshare,
-    /// prlimit(2): resource `number` gets `extra`.
-    Rlimit,
-    /// Wait until the keeper has written the id maps, then become user and group 0.
-    AwaitIds,
-    /// Make the empty file `text` if it is missing.
-    EnsureFile,
-    /// Make the folder `text` if it is missing.
-    EnsureDir,
-    /// Drop every capability but those of mask `number` from the bounding set.
-    DropBounding,
-    /// Become [`LAUNCHER_ID`], holding the capabilities of mask `number`.
-    BecomeLauncher,
-    /// Install the plan's filter.
-    Filter,
-    /// Open `text` with the open(2) flags `number` and hand it to the host with the report.
-    OpenForHost,
-}
-
-/// An operation with its arguments; texts are offsets of NUL-terminated strings in the plan.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub struct Op {
-    /// An [`OpKind`].
-    pub kind: u32,
-    /// First text.
-    pub text: u32,
-    /// Second text.
-    pub text2: u32,
-    /// Explicit padding.
-    pub unused: u32,
-    /// First number.
-    pub number: u64,
-    /// Second number.
-    pub extra: u64,
-}
-
-/// A table in the plan.
-#[derive(Debug, Clone, Copy, Default)]
-#[repr(C)]
-pub struct Table {
-    /// Offset of the first entry, a multiple of 8.
-    pub offset: u32,
-    /// How many entries.
-    pub count: u32,
-}
-
-/// How a tree is cloned for a slot.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub struct Tree {
-    /// Mount attributes (mount_setattr(2)).
-    pub attributes: u64,
-    /// 1: ids are mapped to the slot's block.
-    pub idmap: u32,
-    /// 1: a file, not a folder.
-    pub file: u32,
-}
-
-/// The head of a plan.
-#[derive(Debug, Clone, Copy, Default)]
-#[repr(C)]
-pub struct PlanHeader {
-    /// Bytes of the whole plan.
-    pub length: u64,
-    /// clone(2) namespaces of a slot, user and cgroup ones apart.
-    pub namespaces: u64,
-    /// Capabilities of the container.
-    pub held: u64,
-    /// [`Op`]s of a slot.
-    pub slot_ops: Table,
-    /// [`Op`]s of the cached namespaces of the fork mode.
-    pub holder_ops: Table,
-    /// [`Tree`]s.
-    pub trees: Table,
-    /// struct sock_filter entries.
-    pub filter: Table,
-    /// Supplementary groups of the container, `u32`s.
-    pub groups: Table,
-    /// User of the container.
-    pub uid: u32,
-    /// Group of the container.
-    pub gid: u32,
-    /// Text: host name.
-    pub hostname: u32,
-    /// Text: working directory.
-    pub workdir: u32,
-    /// 1: slots serve again.
-    pub reuse: u32,
-    /// 1: the network namespace of a slot is its place's, which the keeper made.
-    pub leases_net: u32,
-    /// 1: all containers are in one slot's namespaces, cloned when told to ([`Seating`]).
-    pub shared: u32,
-    /// 1: the launcher reports what was parked, reaps it and reports its end; 0: the container
-    /// reports itself, and the kernel tells the host of its end (Linux 6.15).
-    pub reports_end: u32,
-}
-
-/// A plan mapped into memory. Every access is checked against its length.
-#[derive(Clone, Copy)]
-pub struct Plan {
-    base: *const u8,
-    length: usize,
-}
-
-impl Plan {
-    /// Takes over a mapping of `length` bytes.
-    ///
-    /// # Safety
-    /// The mapping must stay valid and unchanged while the plan is used, and begin with a
-    /// [`PlanHeader`].
-    #[must_use]
-    pub const unsafe fn new(base: *const u8, length: usize) -> Self {
-        Self { base, length }
-    }
-
-    /// The mapping, to unmap it.
-    #[must_use]
-    pub const fn mapping(&self) -> (*mut u8, usize) {
-        (self.base.cast_mut(), self.length)
-    }
-
-    /// The head.
-    #[must_use]
-    pub fn header(&self) -> &PlanHeader {
-        // SAFETY: `new` demands a header at the beginning of a valid mapping.
-        unsafe { &*self.base.cast() }
-    }
-
-    /// A table's entries; empty where it does not fit.
-    #[must_use]
-    pub fn table<T>(&self, table: Table) -> &[T] {
-        let (start, count) = (table.offset as usize, table.count as usize);
-        let fits = count
-            .checked_mul(size_of::<T>())
-            .and_then(|bytes| bytes.checked_add(start))
-            .is_some_and(|end| end <= self.length);
-        if !fits || start % align_of::<T>() != 0 {
-            return &[];
-        }
-        // SAFETY: in bounds and aligned, as just checked; the entries are plain numbers.
-        unsafe { core::slice::from_raw_parts(self.base.add(start).cast(), count) }
-    }
-
-    /// The text at `offset`; empty where there is none.
-    #[must_use]
-    pub fn text(&self, offset: u32) -> &CStr {
-        let bytes =
-            self.table::<u8>(Table { offset, count: (self.length as u32).saturating_sub(offset) });
-        CStr::from_bytes_until_nul(bytes).unwrap_or(c"")
-    }
-}
 
 /// What the host asks a keeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -393,8 +393,7 @@ pub fn leave_scheduling_policy() -> Result<()> {
     if unsafe { call(nr::SCHED_GETSCHEDULER, [0]) }? == SCHED_OTHER {
         return Ok(());
     }
-    // struct sched_param.
-    let priority = 0i32;
+    let priority = 0i32; // struct sched_param
     // SAFETY: as above, and the parameters are valid.
     unsafe { call(nr::SCHED_SETSCHEDULER, [0, SCHED_OTHER, &raw const priority as usize]) }
         .map(drop)

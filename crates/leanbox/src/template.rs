@@ -11,7 +11,7 @@ use crate::making::Making;
 use crate::owner::{Block, Owner};
 use crate::places::Places;
 use crate::plan::Plan;
-use crate::policy::Policy;
+use crate::policy::{Network, Policy};
 use crate::pool::REAP_MS;
 use crate::recipe::{self, Recipe};
 use crate::shifted;
@@ -26,16 +26,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The number of the first slot.
 const FIRST: u32 = 1;
-
-/// What network a container sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Network {
-    /// Its own, with a loopback device only. The default.
-    #[default]
-    None,
-    /// The host's: abstract sockets and loopback services of the host are in reach.
-    Host,
-}
 
 /// A file or folder of the host shown inside, with the host's owners.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -101,12 +101,12 @@ impl Held {
         };
         let group = format!("/leanbox-{own}-");
         count("descriptors", links(own).iter().filter(|link| !link.contains(&group)).count());
-        // The keeper keeps one user namespace for each block that was ever used, and one network
-        // namespace for each place.
+        // The keeper keeps one user namespace for each block that was ever used, and for each place
+        // one network namespace with a socket that is told of its changes.
         let nets = links(keeper).iter().filter(|link| link.starts_with("net:")).count();
         let kept = |link: &String| link.starts_with("user:") || link.starts_with("net:");
         let held = links(keeper).into_iter().filter(|link| !kept(link));
-        count("keeper's descriptors", held.count());
+        count("keeper's descriptors", held.count() - nets);
         count("keeper's mounts", lines(&format!("/proc/{keeper}/mountinfo")));
         count("mounts", lines("/proc/self/mountinfo"));
         count("processes", slots.len());
