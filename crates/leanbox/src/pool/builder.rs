@@ -41,8 +41,8 @@ impl PoolBuilder {
 
     /// How many slots of the reserve have a container parked and their cgroup joined (64 unless
     /// set). The rest wait cold: made, but without those two, which are half of the memory that a
-    /// waiting slot takes. Not so with policy shared. One is warmed when another was taken: for a start that finds only cold
-    /// ones this takes a part of the time that making one takes.
+    /// waiting slot takes, and are warmed when half of the warm ones are taken, in less time than
+    /// making new ones takes. With policy shared all are warm.
     #[must_use]
     pub fn warm(mut self, count: usize) -> Self {
         self.warm = count;

@@ -177,7 +177,10 @@ impl<'a> Work<'a> {
         let all = state.in_reserve() + state.making + state.making_cold;
         let room = self.shared.max.saturating_sub(state.alive());
         let new = (self.shared.reserve + queue).saturating_sub(all).min(room);
-        let warmed = warm.min(state.cold.len());
+        // One that was made just now is in the CPU's caches; but it takes longer to make than a
+        // cold one to warm.
+        let fresh_first = if self.has_plenty(state) { warm.min(new) } else { 0 };
+        let warmed = (warm - fresh_first).min(state.cold.len());
         let fresh = (warm - warmed).min(new);
         Lack { warmed, fresh, cold: new - fresh }
     }
