@@ -7,7 +7,7 @@ use crate::slot::Slot;
 use crate::{Error, ErrorKind, Result, Template};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What callers and the tender share.
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Shared {
     /// Slots end before the template's keeper and groups do.
     pub(super) state: Mutex<State>,
-    /// Something in the state has changed.
+    /// Something in the state has changed that does not concern those in the queue.
     pub(super) changed: Condvar,
     pub(super) remains: Mutex<Remains>,
     pub(super) template: Template,
@@ -45,8 +45,8 @@ pub(super) struct State {
     pub(super) dying: usize,
     /// Those count as well: what they left in shared namespaces runs until it is gone.
     pub(super) counts_dying: bool,
-    /// Who waits, in the order of arrival.
-    pub(super) queue: VecDeque<u64>,
+    /// Who waits, in the order of arrival, each asleep on its own: the first is told alone.
+    pub(super) queue: VecDeque<(u64, Arc<Condvar>)>,
     pub(super) tickets: u64,
     pub(super) last_take: Instant,
     /// Somebody waits until all is done.
@@ -102,13 +102,14 @@ impl Shared {
         }
         let ticket = state.tickets;
         state.tickets += 1;
-        state.queue.push_back(ticket);
+        let turn = Arc::new(Condvar::new());
+        state.queue.push_back((ticket, Arc::clone(&turn)));
         if let (Some(upper), true) = (&self.template.inner.upper, state.out > 0) {
             self.leave_queue(&mut state, ticket);
             return Err(upper.is_busy());
         }
         loop {
-            if state.queue.front() == Some(&ticket) {
+            if state.queue.front().is_some_and(|first| first.0 == ticket) {
                 if let Some(slot) = take_ready(&mut state) {
                     self.leave_queue(&mut state, ticket);
                     return Ok(slot);
@@ -129,7 +130,7 @@ impl Shared {
                 return Err(error);
             }
             self.wake_tender(&mut state);
-            state = self.wait_for_change(state, left);
+            state = turn.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -142,8 +143,16 @@ impl Shared {
     }
 
     fn leave_queue(&self, state: &mut State, ticket: u64) {
-        state.queue.retain(|other| *other != ticket);
+        state.queue.retain(|other| other.0 != ticket);
         // Whoever is first now looks again.
+        self.tell(state);
+    }
+
+    /// Tells whoever waits for a slot next, and those who wait for another change.
+    pub(super) fn tell(&self, state: &State) {
+        if let Some((_, turn)) = state.queue.front() {
+            turn.notify_one();
+        }
         self.changed.notify_all();
     }
 
@@ -163,7 +172,7 @@ impl Shared {
         if made.is_ok() {
             state.out += 1;
         }
-        self.changed.notify_all();
+        self.tell(&state);
         made
     }
 
@@ -173,7 +182,7 @@ impl Shared {
             self.wake_tender(state);
         }
         if !state.queue.is_empty() || state.settling > 0 {
-            self.changed.notify_all();
+            self.tell(state);
         }
         if std::mem::take(&mut state.event_wanted) {
             if let Some(event) = self.event.get() {
@@ -248,8 +257,9 @@ impl Shared {
         let patience_ms = if shared || remains.are_too_many() { REAP_MS } else { 0 };
         remains.bury(&self.template.inner, patience_ms);
         drop(remains);
-        self.state().out -= 1;
-        self.changed.notify_all();
+        let mut state = self.state();
+        state.out -= 1;
+        self.tell(&state);
     }
 
     pub(super) fn bury_all(&self) {

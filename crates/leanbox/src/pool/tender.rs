@@ -223,8 +223,9 @@ impl<'a> Work<'a> {
 
     /// For whoever waits for a slot; until then no other is made.
     fn fail(&self, error: Error) {
-        self.shared.state().error = Some(error);
-        self.shared.changed.notify_all();
+        let mut state = self.shared.state();
+        state.error = Some(error);
+        self.shared.tell(&state);
     }
 
     fn let_spare_ones_go(&self) {
