@@ -156,8 +156,19 @@ impl<'a> Work<'a> {
                 return Next::LetPass;
             }
         }
-        let at_a_time = if plenty { 1 } else { self.making_max };
-        Next::Make(self.lack(&state).count().min(at_a_time.saturating_sub(self.making.len())))
+        let begins = self.lack(&state).count().min(self.may_begin(&state));
+        Next::Make(begins)
+    }
+
+    /// How many slots may be begun. While enough is ready, one after the other, and none while a
+    /// used one is taken apart: the starts that come get the other CPU.
+    fn may_begin(&self, state: &State) -> usize {
+        let at_a_time = match (self.has_plenty(state), state.dying) {
+            (true, 0) => 1,
+            (true, _) => 0,
+            _ => self.making_max,
+        };
+        at_a_time.saturating_sub(self.making.len())
     }
 
     /// Enough is ready that other work can wait for the starts that come.
@@ -299,9 +310,7 @@ impl<'a> Work<'a> {
         let mut state = self.shared.state();
         let spare = state.settling > 0 && state.ready.len() > self.shared.warm;
         let work = !state.used.is_empty() || state.stop || spare;
-        let room = self.making.len() < self.making_max;
-        let may_begin = room && (!self.has_plenty(&state) || self.making.is_empty());
-        if work || (self.lack(&state).count() > 0 && may_begin) {
+        if work || self.lack(&state).count().min(self.may_begin(&state)) > 0 {
             return;
         }
         state.tender_sleeps = true;
