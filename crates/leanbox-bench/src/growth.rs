@@ -3,12 +3,13 @@
 
 use crate::folder::Folder;
 use crate::held::Held;
-use crate::machine::Watch;
+use crate::machine::{Watch, on_one_cpu};
 use crate::memory::{Memory, each};
 use crate::options::within;
 use crate::statistics::number;
 use crate::workload::Workload;
 use crate::{Growth, GrowthRow, Mode, Options, Summary, Tenth, is_median_sure};
+use leanbox::floor::FloorKind;
 use leanbox::{Error, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::time::{Duration, Instant};
@@ -19,6 +20,10 @@ const CONTAINERS_MAX: usize = 4000;
 const STARTS: std::ops::RangeInclusive<usize> = 100..=2000;
 /// And no more after that time.
 const STARTS_TIME: Duration = Duration::from_secs(3);
+/// Each tenth of the starts is made in so many pieces, with so many vfork floors after each: the
+/// speed of a machine that others use changes within seconds. As many stand between single starts.
+const SLICES: u32 = 20;
+const FLOORS: usize = 50;
 /// How long the kernel gets to free what it puts off, before memory is read.
 const PUT_OFF: Duration = Duration::from_millis(300);
 /// Starts before the first census: what grows once has grown then.
@@ -111,8 +116,9 @@ fn row(options: &Options, root: &Folder, count: usize, state: State) -> Result<G
     let measured = idle.as_ref().unwrap_or(&workload);
     measured.settle()?;
     let after = look();
-    let samples = single_starts(options, measured)?;
+    let (samples, floors) = single_starts(options, measured)?;
     let Summary { count: starts, p50_us, p99_us, .. } = Summary::of(&samples);
+    let floor_us = Summary::of(&floors).p50_us;
     drop((idle, live));
     workload.settle()?;
     Ok(GrowthRow {
@@ -121,6 +127,7 @@ fn row(options: &Options, root: &Folder, count: usize, state: State) -> Result<G
         starts,
         p50_us,
         p99_us,
+        floor_us,
         memory_kib_each: each(after.available_kib, before.available_kib, count),
         memory_free_kib_each: each(after.free_kib, before.free_kib, count),
         grown: after.grown_since(&before, count),
@@ -132,7 +139,9 @@ fn look() -> Memory {
     Memory::now()
 }
 
-fn single_starts(options: &Options, workload: &Workload) -> Result<Vec<Duration>> {
+/// Starts, each from a full reserve, and vfork floors between them.
+fn single_starts(options: &Options, workload: &Workload) -> Result<(Vec<Duration>, Vec<Duration>)> {
+    let (floor, mut floors) = (on_one_cpu()?, Vec::new());
     let (mut starter, mut samples, begin) = (workload.starter(), Vec::new(), Instant::now());
     while samples.len() < *STARTS.end() {
         if options.is_stopped() {
@@ -142,13 +151,17 @@ fn single_starts(options: &Options, workload: &Workload) -> Result<Vec<Duration>
         if samples.len() >= *STARTS.start() && (is_sure || begin.elapsed() > STARTS_TIME) {
             break;
         }
+        if samples.len() % FLOORS == 0 {
+            floors.extend(floor.measure(FloorKind::Vfork, FLOORS, &[])?);
+        }
         workload.settle()?;
         samples.push(starter.once()?);
     }
-    Ok(samples)
+    Ok((samples, floors))
 }
 
-/// One start after the other, each tenth timed, with a census of the living pool before and after.
+/// One start after the other, each tenth timed in turns with the floor, with a census of the living
+/// pool before and after.
 fn many_starts(
     wanted: &GrowthOptions,
     options: &Options,
@@ -171,25 +184,35 @@ fn many_starts(
         Ok((made, begin.elapsed()))
     };
     start(WARM_UP.min(wanted.starts), wanted.time)?;
+    let floor = on_one_cpu()?;
     workload.settle()?;
     found.before = Held::take(workload.keeper_pid());
     for tenth in 1..=10u64 {
         let count = wanted.starts * tenth / 10 - wanted.starts * (tenth - 1) / 10;
-        let (made, taken) = start(count, wanted.time.map(|time| time / 10))?;
+        let (mut made, mut taken, mut floors) = (0, Duration::ZERO, Vec::new());
+        for slice in 1..=u64::from(SLICES) {
+            let part = |slice: u64| count * slice / u64::from(SLICES);
+            let time = wanted.time.map(|time| time / 10 / SLICES);
+            let (more, time) = start(part(slice) - part(slice - 1), time)?;
+            (made, taken) = (made + more, taken + time);
+            floors.extend(floor.measure(FloorKind::Vfork, FLOORS, &[])?);
+        }
         if options.is_stopped() {
             break;
         }
-        let rate = number(made) / taken.as_secs_f64();
-        line(&format!("tenth {tenth} of 10: {made} starts, {rate:.0} a second"));
-        found.starts.push(Tenth { tenth, starts: made, rate });
+        let (rate, floor_us) = (number(made) / taken.as_secs_f64(), Summary::of(&floors).p50_us);
+        line(&format!(
+            "tenth {tenth} of 10: {made} starts, {rate:.0} a second; vfork floor {floor_us:.1} us"
+        ));
+        found.starts.push(Tenth { tenth, starts: made, rate, floor_us });
         found.total_starts += made;
         found.total_seconds += taken.as_secs_f64();
     }
     workload.settle()?;
     found.after = Held::take(workload.keeper_pid());
-    found.last_to_first = match (found.starts.first(), found.starts.last()) {
-        (Some(first), Some(last)) if first.rate > 0.0 => last.rate / first.rate,
-        _ => 0.0,
-    };
+    if let (Some(first), Some(last)) = (found.starts.first(), found.starts.last()) {
+        found.last_to_first = last.rate / first.rate;
+        found.last_to_first_by_floor = found.last_to_first * last.floor_us / first.floor_us;
+    }
     Ok(())
 }

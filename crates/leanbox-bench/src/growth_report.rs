@@ -33,6 +33,8 @@ pub struct Growth {
     pub total_seconds: f64,
     /// The rate of the last tenth over that of the first.
     pub last_to_first: f64,
+    /// The same, each rate in starts per vfork floor of its tenth.
+    pub last_to_first_by_floor: f64,
     /// What was held before them, the pool's reserve and recycled groups included.
     pub before: Held,
     /// The same after them.
@@ -54,6 +56,8 @@ pub struct GrowthRow {
     pub p50_us: f64,
     /// 99 % took less.
     pub p99_us: f64,
+    /// The vfork floor between them: half took less.
+    pub floor_us: f64,
     /// What the machine has less of for each, by `MemAvailable`.
     pub memory_kib_each: f64,
     /// The same by `MemFree`, with what the kernel could give back.
@@ -71,6 +75,8 @@ pub struct Tenth {
     pub starts: u64,
     /// Starts a second.
     pub rate: f64,
+    /// The vfork floor between them: half took less.
+    pub floor_us: f64,
 }
 
 impl Growth {
@@ -88,17 +94,17 @@ impl Growth {
 impl GrowthRow {
     pub(crate) fn head() -> String {
         format!(
-            "containers  state  {:>12} {:>12}  {:>22}  {:>14}",
-            "p50", "p99", "KiB each, MemAvailable", "by MemFree"
+            "containers  state  {:>12} {:>12} {:>12}  {:>22}  {:>14}",
+            "p50", "p99", "vfork floor", "KiB each, MemAvailable", "by MemFree"
         )
     }
 
     pub(crate) fn line(&self) -> String {
-        let Self { containers, state, p50_us, p99_us, .. } = self;
+        let Self { containers, state, p50_us, p99_us, floor_us, .. } = self;
         let (available, free) = (self.memory_kib_each, self.memory_free_kib_each);
         format!(
-            "{containers:>10}  {state:<5}  {p50_us:>9.1} us {p99_us:>9.1} us  \
-             {available:>22.1}  {free:>14.1}"
+            "{containers:>10}  {state:<5}  {p50_us:>9.1} us {p99_us:>9.1} us \
+             {floor_us:>9.1} us  {available:>22.1}  {free:>14.1}"
         )
     }
 }
@@ -114,8 +120,9 @@ impl fmt::Display for Growth {
         let (last, total) = (self.last_to_first, self.total_starts);
         writeln!(
             out,
-            "{total} starts in {:.1} s, the last tenth at {last:.3} times the rate of the first",
-            self.total_seconds
+            "{total} starts in {:.1} s, the last tenth at {last:.3} times the rate of the first, \
+             {:.3} times measured in floors",
+            self.total_seconds, self.last_to_first_by_floor
         )?;
         self.held(out)?;
         match self.leaked {
@@ -133,8 +140,13 @@ impl Growth {
         let most = rows().max_by_key(|row| row.containers);
         let (Some(fewest), Some(most)) = (fewest, most) else { return Ok(()) };
         let ratio = most.p50_us / fewest.p50_us;
+        let by_floor = ratio * fewest.floor_us / most.floor_us;
         let (many, few) = (most.containers, fewest.containers);
-        writeln!(out, "a start with {many} {state} takes {ratio:.2} times that with {few}")?;
+        writeln!(
+            out,
+            "a start with {many} {state} takes {ratio:.2} times that with {few}, \
+             {by_floor:.2} times measured in floors"
+        )?;
         let grown = most.grown.iter().map(|grown| format!("{} {:.1}", grown.what, grown.kib_each));
         let grown: Vec<String> = grown.collect();
         writeln!(out, "what grew most, KiB each: {}", grown.join(", "))

@@ -150,7 +150,7 @@ fn listen() -> Result<(f64, f64)> {
 
 /// The floors' process, bound to the last CPU there is for this thread: not bound it takes one
 /// time where its children run on the same CPU and five times that where they do not.
-fn on_one_cpu() -> Result<Floor> {
+pub(crate) fn on_one_cpu() -> Result<Floor> {
     let wrap = |errno| leanbox::Error::syscall("sched_setaffinity", errno);
     let all = sched_getaffinity(None).map_err(wrap)?;
     let mut last = CpuSet::new();

@@ -157,3 +157,21 @@ fn a_reused_slot_serves_again_and_a_reserve_is_refilled() {
         pool.settle().unwrap();
     }
 }
+
+#[test]
+fn a_program_is_in_the_session_of_its_slot_and_may_begin_its_own() {
+    for policy in [Policy::Once, Policy::Reuse] {
+        let root = busybox("start-session");
+        let pool = Pool::new(&template(&root, policy), 1).unwrap();
+        // Of proc_pid_stat(5): the pid, its group and its session.
+        let ids = "cut -d ' ' -f 1,5,6 /proc/self/stat";
+        for _ in 0..3 {
+            let text = says(&pool, ids);
+            assert!(text.ends_with(" 1 1"), "{text}");
+            let own = says(&pool, &format!("setsid sh -c \"{ids} & wait\""));
+            let mut ids = own.split(' ').skip(1);
+            assert_eq!(ids.next(), ids.next(), "{own}");
+            assert!(!own.ends_with(" 1"), "{own}");
+        }
+    }
+}
