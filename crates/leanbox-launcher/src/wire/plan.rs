@@ -1,7 +1,7 @@
 //! The plan: everything decided about a template's slots, in memory that nobody can write.
 
 #[cfg(doc)]
-use super::{Kind, LAUNCHER_ID};
+use super::{Kind, LAUNCHER_ID, Seating};
 use core::ffi::CStr;
 
 /// One step of making a slot, carried out by one loop in order.
