@@ -80,8 +80,14 @@ fn left_in(place: &Place) -> Vec<String> {
     let mut left = Vec::new();
     for folder in [place.0.clone(), place.0.join("state")] {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        left.extend(names.filter(|name| name.starts_with("leanbox-")));
+        for entry in entries {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with("leanbox-") {
+                let inside = fs::read_dir(entry.path()).into_iter().flatten().flatten();
+                let inside: Vec<_> = inside.map(|entry| entry.file_name()).collect();
+                left.push(format!("{name} with {inside:?}"));
+            }
+        }
     }
     let folder = place.0.display().to_string();
     for entry in fs::read_dir("/proc").unwrap().flatten() {

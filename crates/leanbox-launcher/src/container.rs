@@ -144,7 +144,8 @@ impl Seat {
 
     /// The exec that left our memory left them here.
     fn unmap_data(&self) {
-        let length = self.data_bytes.swap(0, Ordering::Relaxed);
+        let length = self.data_bytes.load(Ordering::Relaxed);
+        self.data_bytes.store(0, Ordering::Relaxed);
         if length > 0 {
             // SAFETY: the container that had mapped it has ended.
             unsafe { memory::unmap(self.data.load(Ordering::Relaxed) as *mut u8, length) };

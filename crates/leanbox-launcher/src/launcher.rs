@@ -167,7 +167,11 @@ fn await_order(order: &AtomicU32) {
         // One that was killed before it had parked can tell nobody.
         let patience_ms = if container::has_parked() { 3_600_000 } else { PARK_PATIENCE_MS };
         sync::wait_while(order, 0, patience_ms);
-        match order.swap(0, Ordering::Acquire) {
+        // The host writes no other before the next container has parked. Two plain accesses: a swap
+        // would call a library on aarch64.
+        let word = order.load(Ordering::Acquire);
+        order.store(0, Ordering::Relaxed);
+        match word {
             0 if container::has_parked() => {}
             0 => fail(Step::PARK, Errno::CHILD),
             word => {
