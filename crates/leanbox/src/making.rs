@@ -214,16 +214,8 @@ fn request(keeper: &Keeper, ground: &Ground, group: Option<&Group>, cold: bool) 
     let into = group.and_then(Group::into_dir);
     fds.extend(into);
     fds.extend(group.iter().filter(|_| !cold).flat_map(|group| group.join_fds()).map(AsFd::as_fd));
-    let request = Request {
-        ask: Ask::Make as u32,
-        slot: ground.number,
-        block: ground.block.0,
-        id_base: ground.block.first_id(),
-        place: ground.place,
-        into_group: u32::from(into.is_some()),
-        cold: u32::from(cold),
-        scratch: 0,
-    };
+    let (into_group, cold) = (u32::from(into.is_some()), u32::from(cold));
+    let request = Request { into_group, cold, ..ground.request(Ask::Make) };
     keeper.send(request, &fds)?;
     Ok(socket)
 }
@@ -258,28 +250,29 @@ enum Reached {
 
 /// Waits until the launcher of shared namespaces is ready.
 pub(crate) fn await_anchor(socket: &OwnedFd, launcher: &OwnedFd, plan: &Plan) -> Result<()> {
+    first_report(socket, launcher, plan).map(drop)
+}
+
+/// The slot's first words.
+fn first_reports(socket: &OwnedFd, launcher: &OwnedFd, plan: &Plan) -> Result<Reached> {
+    let mut opened = Vec::new();
     loop {
-        match receive_report(socket, plan) {
-            Err(error)
-                if error.errno() == Some(Errno::AGAIN.raw_os_error())
-                    && !has_ended(launcher, 0) => {}
-            other => return other.map(drop),
+        match first_report(socket, launcher, plan)? {
+            came if came.kind == Kind::Opened as u32 => opened = came.fds,
+            came if came.kind == Kind::Cold as u32 => return Ok(Reached::Cold),
+            came => return came.container(plan).map(|pidfd| Reached::Parked(pidfd, opened)),
         }
     }
 }
 
-/// The slot's first words: nothing hostile has run yet, so it may take its time.
-fn first_reports(socket: &OwnedFd, launcher: &OwnedFd, plan: &Plan) -> Result<Reached> {
-    let mut opened = Vec::new();
+/// One of them: nothing hostile has run yet, so it may take its time.
+fn first_report(socket: &OwnedFd, launcher: &OwnedFd, plan: &Plan) -> Result<Came> {
     loop {
         match receive_report(socket, plan) {
             Err(error)
                 if error.errno() == Some(Errno::AGAIN.raw_os_error())
                     && !has_ended(launcher, 0) => {}
-            Err(error) => return Err(error),
-            Ok(came) if came.kind == Kind::Opened as u32 => opened = came.fds,
-            Ok(came) if came.kind == Kind::Cold as u32 => return Ok(Reached::Cold),
-            Ok(came) => return came.container(plan).map(|pidfd| Reached::Parked(pidfd, opened)),
+            other => return other,
         }
     }
 }

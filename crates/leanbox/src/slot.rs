@@ -262,21 +262,27 @@ fn renew_scratch(
     launcher: &OwnedFd,
     index: usize,
 ) -> Result<OwnedFd> {
-    let request = Request {
-        ask: Ask::Reset as u32,
-        slot: ground.number,
-        block: ground.block.0,
-        id_base: ground.block.first_id(),
-        place: ground.place,
-        into_group: 0,
-        cold: 0,
-        scratch: u32::try_from(index).unwrap_or(0),
-    };
+    let scratch = u32::try_from(index).unwrap_or(0);
+    let request = Request { scratch, ..ground.request(Ask::Reset) };
     keeper.send(request, &[launcher.as_fd()])?;
     let answer = keeper.answer(ground.number)?;
     answer
         .fd
         .ok_or_else(|| Error::syscall("new scratch", Errno::from_raw_os_error(answer.reply.errno)))
+}
+
+impl Ground {
+    /// What the keeper is asked about it.
+    pub(crate) fn request(&self, ask: Ask) -> Request {
+        Request {
+            ask: ask as u32,
+            slot: self.number,
+            block: self.block.0,
+            id_base: self.block.first_id(),
+            place: self.place,
+            ..Request::default()
+        }
+    }
 }
 
 /// Kills the launcher, and with it all; in shared namespaces whoever is in the group, of which
