@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use rustix::process::{Signal, pidfd_send_signal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long one wait for a launcher's word lasts before the kernel is asked instead.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
@@ -58,6 +58,7 @@ pub(crate) struct Slot {
 pub(crate) struct Dying {
     pub(crate) remains: Freed,
     pub(crate) launcher: OwnedFd,
+    pub(crate) killed_at: Instant,
 }
 
 /// What is free again when nothing lives on it.
@@ -315,7 +316,7 @@ impl Dying {
         let _ = shared.is_some() || group.as_ref().is_some_and(Group::kill);
         kill_by(&launcher, shared);
         group.iter().for_each(Group::end_freeze);
-        Self { remains: Freed { ground, group }, launcher }
+        Self { remains: Freed { ground, group }, launcher, killed_at: Instant::now() }
     }
 
     /// Readable when it is gone.

@@ -10,8 +10,9 @@ mod host;
 use common::{Folder, attack, busybox, hostile, says, template};
 use leanbox::{Command, Container, End, ErrorKind, Policy, Pool, Stdio, Template};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -313,4 +314,52 @@ fn a_container_with_a_capability_has_a_network_namespace_of_its_own() {
     let pool = Pool::builder(&template).ready(1).max(1).build().unwrap();
     assert!(common::sh(&pool, "ip addr add 10.0.0.1/8 dev lo").success());
     assert!(!says(&pool, "ip addr").contains("10.0.0.1"));
+}
+
+/// A stopped tracer of one process: it is not gone before the tracer is.
+struct Tracer(std::process::Child);
+
+impl Tracer {
+    fn of(container: &Container) -> Self {
+        let fdinfo = format!("/proc/self/fdinfo/{}", container.pidfd().as_raw_fd());
+        let pid = common::field(&std::fs::read_to_string(fdinfo).unwrap(), "Pid");
+        let tracer = std::process::Command::new("strace")
+            .args(["-qq", "-e", "trace=none", "-o", "/dev/null", "-p", &pid])
+            .spawn()
+            .expect("the tests need strace: apt-get install strace");
+        let status = format!("/proc/{pid}/status");
+        while common::field(&std::fs::read_to_string(&status).unwrap(), "TracerPid") == "0" {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        kill_process(Pid::from_child(&tracer), Signal::STOP).unwrap();
+        Self(tracer)
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_slot_that_does_not_go_does_not_hold_up_the_reserve() {
+    let root = busybox("pool-slow");
+    let template = template(&root, Policy::Once);
+    let pool = Pool::new(&template, 4).unwrap();
+    let held = sleeper(&pool);
+    let tracer = Tracer::of(&held);
+    drop(held);
+    // More starts would take the reserve below its half, where all lacking ones are made anyway.
+    Command::new("true").status(&pool).unwrap();
+    let patience = Instant::now() + Duration::from_secs(5);
+    while (pool.ready(), launchers(&template)) != (4, 5) {
+        let left = (pool.ready(), launchers(&template));
+        assert!(Instant::now() < patience, "ready, launchers: {left:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(tracer);
+    pool.settle().unwrap();
+    assert_eq!(launchers(&template), 4);
 }

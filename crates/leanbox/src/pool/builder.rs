@@ -98,6 +98,7 @@ impl PoolBuilder {
             out: 0,
             used: Vec::new(),
             dying: 0,
+            slow: 0,
             counts_dying: template.inner.plan.shared,
             queue: VecDeque::new(),
             tickets: 0,

@@ -18,10 +18,14 @@ const GROUPS_MAX: usize = 64;
 pub(crate) const REAP_MS: i64 = 10_000;
 /// The same.
 pub(super) const REAP: Duration = Duration::from_secs(10);
+/// From then on nobody waits for it any more, and those killed later are buried before it.
+pub(super) const SLOW: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default)]
 pub(super) struct Remains {
     dying: VecDeque<Dying>,
+    /// Not gone in [`SLOW`]: a process that the kernel cannot end yet.
+    slow: VecDeque<Dying>,
     groups: VecDeque<Group>,
 }
 
@@ -31,29 +35,50 @@ impl Remains {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.dying.len()
+        self.dying.len() + self.slow.len()
+    }
+
+    pub(super) fn slow(&self) -> usize {
+        self.slow.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.dying.is_empty()
+        self.len() == 0
     }
 
     pub(super) fn are_too_many(&self) -> bool {
-        self.dying.len() > DYING_MAX
+        self.len() > DYING_MAX
     }
 
-    /// Becomes readable when the oldest is gone.
-    pub(super) fn oldest(&self) -> Option<BorrowedFd<'_>> {
-        self.dying.front().map(Dying::gone_event)
+    /// Become readable when the oldest, or a slow one, is gone.
+    pub(super) fn gone_events(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.dying.front().into_iter().chain(&self.slow).map(Dying::gone_event)
     }
 
-    /// Takes the oldest apart if it is gone within the time; whether it was.
+    /// Takes one apart that is gone within the time, or the oldest out of the others' way;
+    /// whether there was one.
     pub(super) fn bury(&mut self, inner: &Inner, patience_ms: i64) -> bool {
-        let Some(oldest) = self.dying.pop_front() else { return false };
+        for _ in 0..self.slow.len() {
+            let Some(slow) = self.slow.pop_front() else { break };
+            match slow.reap(0) {
+                Ok(freed) => {
+                    self.take(inner, freed);
+                    return true;
+                }
+                Err(alive) => self.slow.push_back(*alive),
+            }
+        }
+        let is_last = patience_ms >= REAP_MS && self.dying.is_empty();
+        let oldest = if is_last { self.slow.pop_front() } else { self.dying.pop_front() };
+        let Some(oldest) = oldest else { return false };
         match oldest.reap(patience_ms) {
             Err(alive) if patience_ms < REAP_MS => {
-                self.dying.push_front(*alive);
-                return false;
+                let is_slow = alive.killed_at.elapsed() >= SLOW;
+                match is_slow {
+                    true => self.slow.push_back(*alive),
+                    false => self.dying.push_front(*alive),
+                }
+                return is_slow;
             }
             // Not gone in ten seconds: its group and ids are not used again by this owner.
             Err(alive) => std::mem::forget(alive),
@@ -81,10 +106,10 @@ impl Remains {
     pub(super) fn end(&mut self, inner: &Arc<Inner>) {
         if Arc::strong_count(inner) == 1 {
             // The keeper goes next, and when it has, everything in its pid namespace has.
-            inner.bury_with_keeper(self.dying.drain(..));
+            inner.bury_with_keeper(self.dying.drain(..).chain(self.slow.drain(..)));
             return;
         }
-        for dying in self.dying.drain(..) {
+        for dying in self.dying.drain(..).chain(self.slow.drain(..)) {
             if let Ok(freed) = dying.reap(REAP_MS) {
                 drop(inner.give_back(freed));
             }

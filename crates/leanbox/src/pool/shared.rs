@@ -43,6 +43,8 @@ pub(super) struct State {
     pub(super) used: Vec<Slot>,
     /// Killed, and not gone yet.
     pub(super) dying: usize,
+    /// Of those, so many that nobody waits for them any more.
+    pub(super) slow: usize,
     /// Those count as well: what they left in shared namespaces runs until it is gone.
     pub(super) counts_dying: bool,
     /// Who waits, in the order of arrival, each asleep on its own: the first is told alone.

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 use leanbox_sys::process::set_signal_mask;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::VecDeque;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -32,6 +32,8 @@ const MAKING_MAX: usize = 32;
 
 /// Slots beyond the reserve, of a burst that is over, go when no start has come for this long.
 const SPARE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+/// When one that was killed last is looked at again, gone or not.
+const SLOW_AT: Timespec = Timespec { tv_sec: 0, tv_nsec: 21_000_000 };
 
 /// A running tender.
 #[derive(Debug)]
@@ -161,9 +163,10 @@ impl<'a> Work<'a> {
     }
 
     /// How many slots may be begun. While enough is ready, one after the other, and none while a
-    /// used one is taken apart: the starts that come get the other CPU.
+    /// used one is taken apart (but for one that takes too long): the starts that come get the other
+    /// CPU.
     fn may_begin(&self, state: &State) -> usize {
-        let at_a_time = match (self.has_plenty(state), state.dying) {
+        let at_a_time = match (self.has_plenty(state), state.dying.saturating_sub(state.slow)) {
             (true, 0) => 1,
             (true, _) => 0,
             _ => self.making_max,
@@ -296,10 +299,10 @@ impl<'a> Work<'a> {
                 break;
             }
         }
-        let dying = remains.len();
+        let (dying, slow) = (remains.len(), remains.slow());
         drop(remains);
         let mut state = self.shared.state();
-        state.dying = dying;
+        (state.dying, state.slow) = (dying, slow);
         if dying < before || state.is_settled(self.shared) {
             self.shared.changed.notify_all();
         }
@@ -321,13 +324,20 @@ impl<'a> Work<'a> {
         state.tender_watches_spare = too_many_ready;
         drop(state);
         let remains = self.shared.remains();
-        let oldest = remains.oldest().and_then(|fd| fd.try_clone_to_owned().ok());
+        let clone = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().ok();
+        let gone: Vec<_> = remains.gone_events().filter_map(clone).collect();
+        let may_get_slow = remains.len() > remains.slow();
         drop(remains);
         let mut fds = vec![PollFd::new(&self.shared.wake, PollFlags::IN)];
         let making = self.making.front().map(Making::event);
         fds.extend(making.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        fds.extend(oldest.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        let _ = poll(&mut fds, too_many_ready.then_some(&SPARE));
+        fds.extend(gone.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let timeout = match (may_get_slow, too_many_ready) {
+            (true, _) => Some(&SLOW_AT),
+            (false, true) => Some(&SPARE),
+            _ => None,
+        };
+        let _ = poll(&mut fds, timeout);
         self.shared.state().tender_sleeps = false;
         let _ = rustix::io::read(&self.shared.wake, &mut [0u8; 8]);
     }
