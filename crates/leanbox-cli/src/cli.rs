@@ -47,6 +47,18 @@ pub(crate) enum Verb {
     Gc,
 }
 
+impl Verb {
+    /// Without root, what makes containers or files with owners does so as root of a user namespace
+    /// of its own.
+    pub(crate) fn enter_user_namespace(&self) -> leanbox::Result<()> {
+        match self {
+            // It says what is missing for that.
+            Self::Doctor => Ok(()),
+            _ => leanbox::enter_user_namespace().map(drop),
+        }
+    }
+}
+
 const HELP: &str = "\
 Examples:
   leanbox build apps/hello --name hello

@@ -32,6 +32,10 @@ fn answer() -> ExitCode {
         Ok(verb) => verb,
         Err(code) => return code,
     };
+    if let Err(error) = verb.enter_user_namespace() {
+        tell(&format!("leanbox: {error}"));
+        return ExitCode::from(if matches!(verb, Verb::Run(_)) { outcome::FAILED } else { 1 });
+    }
     let result = match &verb {
         Verb::Run(args) => return run::run(args),
         Verb::Build(args) => images::build(args),

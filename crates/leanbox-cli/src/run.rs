@@ -61,6 +61,11 @@ pub(crate) struct Args {
     /// The host name inside
     #[arg(long, value_name = "NAME", default_value = "leanbox", value_parser = values::hostname)]
     hostname: String,
+    /// disabled: go without resource groups where none can be had; then nothing limits memory and
+    /// CPU time
+    #[arg(long, value_name = "enabled|disabled", default_value = "enabled")]
+    #[arg(hide_default_value = true)]
+    cgroups: Cgroups,
     /// Tell the outcome as one line of JSON: last on standard error, or in FILE (-: last on
     /// standard output)
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
@@ -70,6 +75,13 @@ pub(crate) struct Args {
     /// command with its arguments [default: the image's command, else the app's main file]
     #[arg(value_name = "ROOTFS|NAME", required = true, trailing_var_arg = true)]
     words: Vec<String>,
+}
+
+/// Whether there are resource groups, as podman spells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Cgroups {
+    Enabled,
+    Disabled,
 }
 
 const HELP: &str = "\
@@ -127,6 +139,9 @@ impl Args {
             .limits(self.limits())
             .hostname(&self.hostname)
             .ahead();
+        if self.cgroups == Cgroups::Disabled {
+            builder = builder.without_groups();
+        }
         if let Some(user) = &self.user {
             builder = builder.user(user);
         }

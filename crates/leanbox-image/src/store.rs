@@ -195,8 +195,7 @@ fn default_folder() -> Result<PathBuf> {
         data.or(home).map(|folder| folder.join("leanbox"))
     };
     let root = || Some(PathBuf::from("/var/lib/leanbox"));
-    let folder =
-        named.or_else(|| if rustix::process::geteuid().is_root() { root() } else { own() });
+    let folder = named.or_else(|| if leanbox::is_machine_root() { root() } else { own() });
     folder.ok_or_else(|| Error::invalid("no HOME to keep images in; set LEANBOX_STORE"))
 }
 

@@ -4,7 +4,7 @@ use crate::pages::KeepersOwn;
 use crate::text::Text;
 use crate::wire::{BLOCKS_MAX, IDS_PER_SLOT, Step};
 use core::cell::UnsafeCell;
-use core::ffi::c_void;
+use core::ffi::{CStr, c_void};
 use core::sync::atomic::{AtomicU32, Ordering};
 use leanbox_sys::process::{self, CloneArgs};
 use leanbox_sys::{Errno, Fd, fd, sync};
@@ -81,10 +81,15 @@ fn new_user_namespace(id_base: u32) -> leanbox_sys::Result<Fd> {
 /// Maps 0–65,535 inside to the block that begins at `id_base` (user_namespaces(7)).
 pub(crate) fn write_id_maps(pid: i32, id_base: u32) -> leanbox_sys::Result<()> {
     let map = Text::new().push(c"0 ").number(id_base).push(c" ").number(IDS_PER_SLOT).push(c"\n");
-    for file in [c"/uid_map", c"/gid_map"] {
+    write_given_maps(pid, map.as_cstr(), map.as_cstr())
+}
+
+/// The same with the lines as they are.
+pub(crate) fn write_given_maps(pid: i32, users: &CStr, groups: &CStr) -> leanbox_sys::Result<()> {
+    for (file, map) in [(c"/uid_map", users), (c"/gid_map", groups)] {
         let path = Text::new().push(c"/proc/").number(pid as u32).push(file);
         let opened = fd::open(path.as_cstr(), fd::O_WRONLY | fd::O_CLOEXEC)?;
-        let written = fd::write(opened, map.as_cstr().to_bytes());
+        let written = fd::write(opened, map.to_bytes());
         fd::close(opened);
         written?;
     }

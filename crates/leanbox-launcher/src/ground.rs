@@ -2,9 +2,10 @@
 //! minimal `/dev`, and the folder of the template's trees.
 
 use crate::keeper::{Outcome, at};
+use crate::text::Text;
 use core::ffi::CStr;
 use leanbox_sys::mount::{self, FsOption};
-use leanbox_sys::{fd, process};
+use leanbox_sys::{AT_FDCWD, Errno, fd, process};
 
 /// Leaves the host's mounts for a tmpfs of our own with only `/proc`, `/dev`, `/t` for the trees
 /// and `/new` for a slot's root.
@@ -30,17 +31,30 @@ fn attach_proc() -> leanbox_sys::Result<()> {
     Ok(())
 }
 
+/// Names, the host's paths, device numbers (the kernel's `admin-guide/devices.txt`).
+const DEVICES: [(&CStr, &CStr, u32, u32); 6] = [
+    (c"null", c"/dev/null", 1, 3),
+    (c"zero", c"/dev/zero", 1, 5),
+    (c"full", c"/dev/full", 1, 7),
+    (c"random", c"/dev/random", 1, 8),
+    (c"urandom", c"/dev/urandom", 1, 9),
+    (c"tty", c"/dev/tty", 5, 0),
+];
+
+/// Binds the host's devices over the files of their names.
+fn show_hosts_devices() -> Outcome<()> {
+    for (name, path, _, _) in DEVICES {
+        let node = at(7, mount::clone_tree(AT_FDCWD, path))?;
+        let target = Text::new().push(c"dev/").push(name);
+        at(7, mount::attach(node, target.as_cstr()))?;
+        fd::close(node);
+    }
+    Ok(())
+}
+
 /// The minimal `/dev` all slots share read-only: the devices every program expects
 /// (OCI runtime specification, "Default Devices"), and links to the standard streams.
 fn attach_devices() -> Outcome<()> {
-    const DEVICES: [(&CStr, u32, u32); 6] = [
-        (c"null", 1, 3),
-        (c"zero", 1, 5),
-        (c"full", 1, 7),
-        (c"random", 1, 8),
-        (c"urandom", 1, 9),
-        (c"tty", 5, 0),
-    ];
     const LINKS: [(&CStr, &CStr); 4] = [
         (c"/proc/self/fd", c"fd"),
         (c"/proc/self/fd/0", c"stdin"),
@@ -51,8 +65,17 @@ fn attach_devices() -> Outcome<()> {
     let attributes = mount::ATTR_NOSUID | mount::ATTR_NOEXEC;
     let dev = at(7, mount::new_filesystem(c"tmpfs", core::iter::once(mode), attributes))?;
     process::umask(0);
-    for (name, major, minor) in DEVICES {
-        at(7, fd::mknodat(dev, name, fd::S_IFCHR | 0o666, major, minor))?;
+    let mut made = true;
+    for (name, _, major, minor) in DEVICES {
+        match fd::mknodat(dev, name, fd::S_IFCHR | 0o666, major, minor) {
+            // Not in a user namespace: the host's are shown instead.
+            Err(Errno::PERM) => {
+                made = false;
+                let flags = fd::O_CREAT | fd::O_WRONLY | fd::O_CLOEXEC;
+                fd::close(at(7, fd::openat(dev, name, flags, 0o666))?);
+            }
+            other => at(7, other)?,
+        }
     }
     for (target, name) in LINKS {
         at(7, fd::symlinkat(target, dev, name))?;
@@ -63,5 +86,5 @@ fn attach_devices() -> Outcome<()> {
     at(7, mount::set_attributes(dev, mount::ATTR_RDONLY, None))?;
     at(7, mount::attach(dev, c"dev"))?;
     fd::close(dev);
-    Ok(())
+    if made { Ok(()) } else { show_hosts_devices() }
 }

@@ -3,7 +3,7 @@
 //! own end (the host's socket closed) ends them all. It takes requests from the host only and
 //! never reads a word out of a slot.
 
-use crate::blocks::{Blocks, write_id_maps};
+use crate::blocks::{Blocks, write_given_maps, write_id_maps};
 use crate::frozen::Frozen;
 use crate::ground::enter_minimal_mounts;
 use crate::launcher;
@@ -219,7 +219,10 @@ impl Keeper {
             let turn = (self.mapped, self.turn);
             launcher::main(self.plan, *socket, groups, trees, turn, request);
         }
-        let written = write_id_maps(pid, request.id_base);
+        let written = match header.uid_map {
+            0 => write_id_maps(pid, request.id_base),
+            users => write_given_maps(pid, self.plan.text(users), self.plan.text(header.gid_map)),
+        };
         self.mapped.store(self.turn, Ordering::Release);
         let _ = sync::wake_all(self.mapped);
         if let Err(errno) = written {

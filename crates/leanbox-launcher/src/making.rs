@@ -216,9 +216,10 @@ fn unless_missing(result: leanbox_sys::Result<()>) -> leanbox_sys::Result<()> {
 }
 
 /// mount(2) would follow a link that an image has there, and leave `/dev` and the masks that
-/// are bound from it out of sight; move_mount(2) does not.
+/// are bound from it out of sight; move_mount(2) does not. What is mounted below comes along: the
+/// host's devices, where none can be made.
 fn bind_on_no_link(source: &CStr, target: &CStr) -> leanbox_sys::Result<()> {
-    let tree = mount::clone_tree(AT_FDCWD, source)?;
+    let tree = mount::clone_whole_tree(AT_FDCWD, source)?;
     let attached = mount::attach(tree, target);
     fd::close(tree);
     attached

@@ -40,6 +40,14 @@ pub fn clone_tree(dir: Fd, path: &CStr) -> Result<Fd> {
     unsafe { call(OPEN_TREE, [int(dir), path.as_ptr() as usize, flags]) }.map(|fd| fd as Fd)
 }
 
+/// The same with every mount below it.
+pub fn clone_whole_tree(dir: Fd, path: &CStr) -> Result<Fd> {
+    const AT_RECURSIVE: usize = 0x8000;
+    let flags = 1 | 0o2000000 | AT_RECURSIVE;
+    // SAFETY: the path is NUL-terminated.
+    unsafe { call(OPEN_TREE, [int(dir), path.as_ptr() as usize, flags]) }.map(|fd| fd as Fd)
+}
+
 /// Attaches a detached mount at `path` (move_mount(2)).
 pub fn attach(tree: Fd, path: &CStr) -> Result<()> {
     let args = [int(tree), c"".as_ptr() as usize, int(AT_FDCWD), path.as_ptr() as usize, 4];

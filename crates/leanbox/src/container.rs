@@ -251,6 +251,7 @@ impl Container {
         let timed_out = self.deadline.take().is_some_and(Deadline::call_off) || timed_out;
         let mut slot =
             self.slot.take().ok_or_else(|| Error::invalid("the outcome was taken already"))?;
+        let accounted = slot.group.counts();
         let was_killed = !matches!(told, Told::Ended(status) if status & 0x7f != KILLED);
         let usage = slot.group.since(&slot.baseline, was_killed).map(|(used, now)| {
             slot.baseline = now;
@@ -288,6 +289,7 @@ impl Container {
             end: End::from_status(status),
             timed_out,
             oom_killed: usage.killed_by_own_limit(),
+            accounted,
             cpu: usage.cpu,
             memory_peak_bytes: usage.memory_peak_bytes,
             start: self.started.start,

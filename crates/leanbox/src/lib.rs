@@ -47,6 +47,7 @@ mod stdio;
 mod template;
 mod traces;
 mod upper;
+mod userns;
 
 pub use capability::Capability;
 pub use command::Command;
@@ -63,3 +64,4 @@ pub use pool::{Pool, PoolBuilder};
 pub use rootfs::Rootfs;
 pub use stdio::Stdio;
 pub use template::{Bind, Template, TemplateBuilder};
+pub use userns::{enter_user_namespace, is_machine_root};

@@ -30,6 +30,9 @@ pub struct Outcome {
     pub timed_out: bool,
     /// One of its processes was killed because its own memory limit was hit.
     pub oom_killed: bool,
+    /// Whether there was a resource group to count what it used; without one, CPU time and memory
+    /// are 0.
+    pub accounted: bool,
     /// CPU time of all its processes.
     pub cpu: Duration,
     /// Highest memory use of its group, in bytes, with page cache and kernel memory.

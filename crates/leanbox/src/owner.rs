@@ -2,7 +2,7 @@
 //! long as its process lives. It says which id blocks, groups and folders are in use, so that
 //! whoever starts next can tell what a dead owner left, and reclaims it.
 
-use crate::{Error, Result, cgroup};
+use crate::{Error, Result, cgroup, userns};
 use leanbox_launcher::wire::{BLOCKS_MAX, IDS_PER_SLOT};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -52,9 +52,12 @@ pub(crate) struct Owner {
 pub(crate) struct Block(pub(crate) u32);
 
 impl Block {
-    /// Its first host id.
+    /// All the ids there are in this user namespace, which has no blocks to give: nobody's own.
+    const WHOLE: Self = Self(u32::MAX);
+
+    /// Its first id, as this process sees it.
     pub(crate) fn first_id(self) -> u32 {
-        FIRST_ID + self.0 * IDS_PER_SLOT
+        if self == Self::WHOLE { 0 } else { FIRST_ID + self.0 * IDS_PER_SLOT }
     }
 }
 
@@ -68,7 +71,7 @@ pub fn state_folder() -> PathBuf {
         return PathBuf::from(named);
     }
     match std::env::var_os("XDG_RUNTIME_DIR") {
-        Some(own) if !rustix::process::geteuid().is_root() => PathBuf::from(own).join("leanbox"),
+        Some(own) if !userns::is_machine_root() => PathBuf::from(own).join("leanbox"),
         _ => PathBuf::from("/run/leanbox"),
     }
 }
@@ -100,9 +103,10 @@ impl Owner {
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|errno| Error::syscall(format!("flock({})", path.display()), errno))?;
         let mut owner = Self { name, folder, file, record: me, length: 0, free: Vec::new(), ids };
-        match &owner.ids {
-            None => owner.reserve(CHUNK)?,
-            Some(_) => owner.write()?,
+        if owner.ids.is_none() && has_blocks() {
+            owner.reserve(CHUNK)?;
+        } else {
+            owner.write()?;
         }
         Ok(owner)
     }
@@ -133,6 +137,9 @@ impl Owner {
         if let Some(ids) = &mut self.ids {
             return ids.take_block();
         }
+        if !has_blocks() {
+            return Ok(Block::WHOLE);
+        }
         if self.free.is_empty() {
             let folder = self.folder.clone();
             let _lock = lock_state(&folder)?;
@@ -146,6 +153,7 @@ impl Owner {
     pub(crate) fn give_block(&mut self, block: Block) {
         match &mut self.ids {
             Some(ids) => ids.give_block(block),
+            None if block == Block::WHOLE => {}
             None => self.free.push(block.0),
         }
     }
@@ -218,7 +226,7 @@ pub fn reclaim() -> Result<usize> {
 /// root there are no blocks to reserve.
 fn machine_folder(state: &Path) -> Result<Option<PathBuf>> {
     let machine = Path::new(MACHINE);
-    if state == machine || !rustix::process::geteuid().is_root() {
+    if state == machine || !userns::is_machine_root() || !has_blocks() {
         return Ok(None);
     }
     let closed = [Errno::ROFS, Errno::ACCESS, Errno::PERM].map(|errno| Some(errno.raw_os_error()));
@@ -230,6 +238,12 @@ fn machine_folder(state: &Path) -> Result<Option<PathBuf>> {
             Ok(open.then(|| machine.to_path_buf()))
         }
     }
+}
+
+/// Whether slots can have ids of their own: not in a user namespace without leanbox's.
+pub(crate) fn has_blocks() -> bool {
+    let last = FIRST_ID + (BLOCKS_MAX as u32 - 1) * IDS_PER_SLOT + (IDS_PER_SLOT - 1);
+    userns::has_machine_ids(FIRST_ID, last)
 }
 
 fn reclaim_dead(folder: &Path) -> usize {

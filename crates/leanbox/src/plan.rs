@@ -15,6 +15,8 @@ pub(crate) struct Plan {
     pub(crate) identity: Identity,
     pub(crate) hostname: String,
     pub(crate) workdir: String,
+    /// Lines of uid_map and gid_map where all slots have the same ids.
+    pub(crate) id_maps: Option<[String; 2]>,
     pub(crate) reuse: bool,
     pub(crate) shared: bool,
     pub(crate) leases_net: bool,
@@ -142,12 +144,18 @@ impl Plan {
     /// The plan as keeper and launcher read it.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut layout = Layout { bytes: vec![0; size_of::<PlanHeader>()] };
+        let [uid_map, gid_map] = match &self.id_maps {
+            Some(maps) => maps.each_ref().map(|map| layout.text(map)),
+            None => [0, 0],
+        };
         let slot: Vec<Op> = self.slot.iter().map(|op| layout.operation(op)).collect();
         let holder: Vec<Op> = self.holder.iter().map(|op| layout.operation(op)).collect();
         let mut header = PlanHeader {
             length: 0,
             namespaces: self.namespaces,
             held: self.held,
+            uid_map,
+            gid_map,
             slot_ops: layout.table(&slot),
             holder_ops: layout.table(&holder),
             trees: layout.table(&self.trees),

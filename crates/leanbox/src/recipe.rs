@@ -4,7 +4,9 @@
 use crate::identity::Identity;
 use crate::plan::{Operation, Plan};
 use crate::rootfs::{Kind, detached};
-use crate::{Bind, Capability, Error, Limits, Network, Policy, Result, Rootfs, filter};
+use crate::{
+    Bind, Capability, Error, Limits, Network, Policy, Result, Rootfs, filter, owner, userns,
+};
 use leanbox_launcher::wire::{OpKind, TREES, TREES_MAX, Tree};
 use leanbox_sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
 use leanbox_sys::process::{
@@ -29,6 +31,8 @@ pub(crate) struct Recipe {
     pub(crate) policy: Policy,
     pub(crate) idmap: bool,
     pub(crate) ahead: bool,
+    /// Whether slots have resource groups; without, nothing limits memory and CPU.
+    pub(crate) groups: bool,
 }
 
 impl Recipe {
@@ -45,6 +49,7 @@ impl Recipe {
             policy: Policy::Once,
             idmap: !crate::probe::is_off("idmap"),
             ahead: false,
+            groups: true,
         }
     }
 
@@ -70,6 +75,11 @@ impl Recipe {
     pub(crate) fn check_policy(&self) -> Result<()> {
         if self.policy == Policy::Once {
             return Ok(());
+        }
+        if !self.groups {
+            let text = "a policy other than once without resource groups: what a run leaves running \
+                        is found by them";
+            return Err(Error::invalid(text).remedy("use policy once"));
         }
         let what = match (self.capabilities.first(), self.rootfs.kind()) {
             (Some(capability), _) => capability.to_string(),
@@ -110,6 +120,7 @@ const RLIMITS: [(u32, u64); 4] = [
     (3, 8 << 20),  // RLIMIT_STACK
     (8, 64 << 10), // RLIMIT_MEMLOCK
 ];
+const RLIMIT_NPROC: u32 = 6;
 const RLIMIT_MSGQUEUE: u32 = 12;
 
 /// Detached copies of everything a slot's root is made of, in the order of [`plan`]'s trees.
@@ -163,6 +174,7 @@ pub(crate) fn plan(recipe: &Recipe, identity: Identity, idmap: bool) -> Result<P
         identity,
         hostname: recipe.hostname.clone(),
         workdir,
+        id_maps: if owner::has_blocks() { None } else { Some(userns::shared_maps()?) },
         reuse: recipe.policy == Policy::Reuse,
         shared: recipe.policy == Policy::Shared,
         leases_net: recipe.leases_net(),
@@ -218,6 +230,11 @@ fn slot_operations(recipe: &Recipe, held: u64) -> Result<Vec<Operation>> {
     // After joining, so that the group is the root of what is seen.
     ops.push(Operation::number(OpKind::Unshare, CLONE_NEWCGROUP));
     ops.extend(limit_operations(recipe.policy));
+    if !recipe.groups {
+        // Counted per user of the slot's own user namespace, from Linux 5.14 on; the launcher has
+        // another user.
+        ops.push(Operation::rlimit(RLIMIT_NPROC, recipe.limits.pids_max.into()));
+    }
     ops.push(Operation::number(OpKind::DropBounding, held));
     let launcher = held | mask(&LAUNCHER_CAPABILITIES);
     ops.push(Operation::number(OpKind::BecomeLauncher, launcher));

@@ -8,7 +8,7 @@ use crate::identity::Identity;
 use crate::keeper::Keeper;
 use crate::mailbox::Mailboxes;
 use crate::making::Making;
-use crate::owner::{Block, Owner};
+use crate::owner::{self, Block, Owner};
 use crate::places::Places;
 use crate::plan::Plan;
 use crate::policy::{Network, Policy};
@@ -142,6 +142,17 @@ impl TemplateBuilder {
         self
     }
 
+    /// Goes without resource groups: where none can be had (`Unsupported`), as for a user to whom
+    /// none was delegated. Then nothing limits memory and CPU time but the machine, processes are
+    /// limited for each user inside (`RLIMIT_NPROC`, setrlimit(2); from Linux 5.14 on), nothing can
+    /// be paused, and the outcome knows neither CPU time nor memory
+    /// ([`Outcome::accounted`](crate::Outcome::accounted)). With [`Policy::Once`] only.
+    #[must_use]
+    pub fn without_groups(mut self) -> Self {
+        self.recipe.groups = false;
+        self
+    }
+
     /// Begins the first slot while the keeper sets itself up: for whoever starts at once.
     #[must_use]
     pub fn ahead(mut self) -> Self {
@@ -177,15 +188,21 @@ impl TemplateBuilder {
         let identity = Identity::resolve(&spec, &recipe.rootfs)?;
         let upper = recipe.rootfs.lock_upper()?;
         let mut owner = Owner::register()?;
+        let own_blocks = owner::has_blocks();
         let block = owner.take_block()?;
-        let plan = recipe::plan(&recipe, identity.clone(), recipe.idmap)?;
+        let maps_ids = recipe.idmap && own_blocks;
+        let plan = recipe::plan(&recipe, identity.clone(), maps_ids)?;
         let (mailboxes, memory) = Mailboxes::new()?;
-        let starting = match recipe.idmap {
+        let starting = match maps_ids || !own_blocks {
             true => Some(Keeper::begin(&plan, &recipe::trees(&recipe)?, &memory, block)?),
             false => None,
         };
         // What needs no keeper is done while it sets itself up: half a millisecond on two CPUs.
-        let parent = Parent::find(&Layout::detect()?.needed_for(&limits), owner.name())?;
+        let layout = match recipe.groups {
+            true => Layout::detect()?.needed_for(&limits),
+            false => Layout::none(),
+        };
+        let parent = Parent::find(&layout, owner.name())?;
         owner.owns_groups(parent.paths())?;
         let mut first = First::Group(parent.first(&limits)?);
         if let (Some(starting), true) = (&starting, recipe.ahead && !is_shared) {
@@ -193,7 +210,7 @@ impl TemplateBuilder {
             first = first.begin(starting.keeper(), block, turn)?;
         }
         let (keeper, plan, shared_block) = match starting.map(|starting| starting.ready(&plan)) {
-            Some(Ok(keeper)) => (keeper, plan, is_shared.then_some(block)),
+            Some(Ok(keeper)) => (keeper, plan, (is_shared || !own_blocks).then_some(block)),
             Some(Err(error)) if error.kind() != ErrorKind::Unsupported => return Err(error),
             // Ids cannot be mapped: one block for all slots, on an owner-shifted copy.
             _ => {

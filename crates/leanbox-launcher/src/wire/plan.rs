@@ -117,6 +117,11 @@ pub struct PlanHeader {
     pub hostname: u32,
     /// Text: working directory.
     pub workdir: u32,
+    /// Texts: what is written to a slot's uid_map and gid_map where all slots have the same ids;
+    /// empty: the request's block.
+    pub uid_map: u32,
+    /// See there.
+    pub gid_map: u32,
     /// 1: slots serve again.
     pub reuse: u32,
     /// 1: the network namespace of a slot is its place's, which the keeper made.

@@ -104,6 +104,11 @@ impl Group {
         file::open(&v2.folder.join("cgroup.procs"), OFlags::WRONLY).map(Some)
     }
 
+    /// Whether it counts anything: not where its owner goes without groups.
+    pub(crate) fn counts(&self) -> bool {
+        !self.folders.0.is_empty()
+    }
+
     /// The counters as they stand.
     #[cfg(test)]
     pub(crate) fn usage(&self) -> Result<Usage> {

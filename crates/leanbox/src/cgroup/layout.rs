@@ -4,7 +4,8 @@
 //! our own group in each hierarchy we need. Never: assumes a mount point, or writes.
 
 use super::file;
-use crate::{Error, ErrorKind, Limits, Result, probe};
+use crate::{Error, ErrorKind, Limits, Result, probe, userns};
+use rustix::fs::Access;
 use std::path::{Component, Path, PathBuf};
 
 /// The two interfaces of the kernel.
@@ -60,17 +61,28 @@ impl Layout {
         let memberships = file::read(Path::new("/proc/self/cgroup"))?;
         let mountinfo = file::read(Path::new("/proc/self/mountinfo"))?;
         let v1_freezer = !probe::is_off("freezer");
-        Self::from_texts(&memberships, &mountinfo, v1_freezer, |own| {
-            file::read(&own.join("cgroup.controllers")).unwrap_or_default()
-        })
+        let controllers =
+            |own: &Path| file::read(&own.join("cgroup.controllers")).unwrap_or_default();
+        if userns::is_machine_root() {
+            return Self::from_texts(&memberships, &mountinfo, v1_freezer, controllers, |_| true);
+        }
+        let ours = |own: &Path| rustix::fs::access(own, Access::WRITE_OK).is_ok();
+        Self::from_texts(&memberships, &mountinfo, v1_freezer, controllers, ours)
     }
 
-    /// The same from given texts; `v2_controllers` tells what a v2 group may use.
+    /// For those who go without.
+    pub(crate) fn none() -> Self {
+        Self { hierarchies: Vec::new(), freezer: None }
+    }
+
+    /// The same from given texts; `v2_controllers` tells what a v2 group may use, `usable` where
+    /// we may make groups.
     fn from_texts(
         memberships: &str,
         mountinfo: &str,
         v1_freezer: bool,
         v2_controllers: impl Fn(&Path) -> String,
+        usable: impl Fn(&Path) -> bool,
     ) -> Result<Self> {
         let mounts: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
         let mut found: Vec<(bool, Hierarchy)> = memberships
@@ -78,6 +90,9 @@ impl Layout {
             .filter_map(Membership::parse)
             .filter_map(|membership| {
                 let place = membership.locate(&mounts, &v2_controllers)?;
+                if !usable(&place.folder) {
+                    return None;
+                }
                 let freezes = match place.version {
                     Version::V1 => v1_freezer && membership.has("freezer"),
                     Version::V2 => true,
@@ -112,7 +127,13 @@ impl Layout {
                     ErrorKind::Unsupported,
                     format!("no mounted cgroup hierarchy lets us use the {name} controller"),
                 )
-                .remedy("mount one, or have it delegated: systemd-run -p Delegate=yes …"));
+                .remedy(match userns::is_machine_root() {
+                    true => "mount one, or have it delegated: systemd-run -p Delegate=yes …",
+                    false => {
+                        "have one delegated: systemd-run --user --scope -p Delegate=yes …; or go \
+                         without limits (--cgroups disabled)"
+                    }
+                }));
             }
         }
         Ok(self)

@@ -20,7 +20,8 @@ const ROUNDS: u32 = 100;
 pub(crate) struct Members {
     /// v2, from 5.14 on.
     kill: Option<PathBuf>,
-    folder: PathBuf,
+    /// None where there is no group.
+    folder: Option<PathBuf>,
     pids_max: Option<PathBuf>,
     may_not_fork: AtomicBool,
 }
@@ -32,7 +33,7 @@ impl Members {
         let pids = places.iter().find(|place| place.roles.pids);
         Self {
             kill: v2.map(|place| place.folder.join("cgroup.kill")),
-            folder: pids.or(places.first()).map(|place| place.folder.clone()).unwrap_or_default(),
+            folder: pids.or(places.first()).map(|place| place.folder.clone()),
             pids_max: pids.map(|place| place.folder.join("pids.max")),
             may_not_fork: AtomicBool::new(false),
         }
@@ -45,9 +46,10 @@ impl Members {
         if self.kill.as_ref().is_some_and(at_once) {
             return;
         }
+        let Some(folder) = &self.folder else { return };
         let mut killed = HashSet::new();
         for round in 0..ROUNDS {
-            if kill_listed(&self.folder, &mut killed) == 0 {
+            if kill_listed(folder, &mut killed) == 0 {
                 return;
             }
             if round == 1 {
@@ -66,7 +68,7 @@ impl Members {
 
     /// Whether there are none but those that have ended, and which nobody has waited for.
     pub(super) fn have_ended(&self) -> bool {
-        processes(&self.folder).is_empty()
+        self.folder.as_ref().is_none_or(|folder| processes(folder).is_empty())
     }
 
     /// Whether the group serves nobody any more.
