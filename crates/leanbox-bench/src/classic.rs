@@ -19,7 +19,16 @@ impl Groups {
         let mut groups = Self { folders: Vec::new() };
         for parent in parents(&own, &mounts) {
             let folder = parent.join(format!("leanbox-classic-{}", std::process::id()));
-            fs::create_dir(&folder).map_err(|error| Error::io(folder.display(), &error))?;
+            match fs::create_dir(&folder) {
+                // Without root it has the hierarchies that were delegated.
+                Err(error)
+                    if error.kind() == std::io::ErrorKind::PermissionDenied
+                        && !leanbox::is_machine_root() =>
+                {
+                    continue;
+                }
+                made => made.map_err(|error| Error::io(folder.display(), &error))?,
+            }
             groups.folders.push(folder.clone());
             for file in ["cpuset.cpus", "cpuset.mems"] {
                 inherit(&parent, &folder, file)?;

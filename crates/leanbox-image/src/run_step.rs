@@ -6,7 +6,7 @@ use crate::files::at;
 use crate::layer;
 use leanbox::{
     Bind, Capability, Command, Error, ErrorKind, Limits, Network, Outcome, Pool, Result, Rootfs,
-    Stdio, Template,
+    Stdio, Template, TemplateBuilder,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,19 +52,14 @@ pub(crate) struct Step<'a> {
 /// Runs it on `lower_top_first`; what it changes is in `upper/diff` afterwards.
 pub(crate) fn run(step: &Step<'_>, lower_top_first: &[PathBuf], upper: &Path) -> Result<Outcome> {
     let shown = shown(lower_top_first);
-    let rootfs = Rootfs::overlay(lower_top_first, upper).map_err(|error| match error.kind() {
-        ErrorKind::InvalidInput => error.remedy("join some of the steps before it into one"),
-        _ => error,
-    })?;
-    let mut builder = Template::builder(rootfs).limits(LIMITS).network(Network::Host).tmp(false);
-    builder = builder.user(step.user).hostname("build");
-    for capability in Capability::DOCKER_DEFAULT {
-        builder = builder.cap_add(*capability);
-    }
-    for bind in &shown {
-        builder = builder.bind(bind.clone());
-    }
-    let template = builder.build()?;
+    let begin = || template(step, lower_top_first, upper, &shown);
+    let template = match begin()?.build() {
+        // No group was delegated to this user: a build is not what the limits are for.
+        Err(error) if error.kind() == ErrorKind::Unsupported && !leanbox::is_machine_root() => {
+            begin()?.without_groups().build()?
+        }
+        built => built?,
+    };
     let pool = Pool::new(&template, 0)?;
     let (program, arguments) =
         step.argv.split_first().ok_or_else(|| Error::invalid("RUN without a command"))?;
@@ -84,6 +79,24 @@ pub(crate) fn run(step: &Step<'_>, lower_top_first: &[PathBuf], upper: &Path) ->
     drop((pool, template));
     remove_mount_points(&shown, lower_top_first, upper)?;
     Ok(outcome)
+}
+
+fn template(
+    step: &Step<'_>,
+    lower_top_first: &[PathBuf],
+    upper: &Path,
+    shown: &[Bind],
+) -> Result<TemplateBuilder> {
+    let rootfs = Rootfs::overlay(lower_top_first, upper).map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput => error.remedy("join some of the steps before it into one"),
+        _ => error,
+    })?;
+    let mut builder = Template::builder(rootfs).limits(LIMITS).network(Network::Host).tmp(false);
+    builder = builder.user(step.user).hostname("build");
+    for capability in Capability::DOCKER_DEFAULT {
+        builder = builder.cap_add(*capability);
+    }
+    Ok(shown.iter().fold(builder, |builder, bind| builder.bind(bind.clone())))
 }
 
 /// Waits, looking now and then whether the build was interrupted.
