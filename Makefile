@@ -6,11 +6,12 @@ DESTDIR ?=
 LEANBOX_SOAK_STARTS ?= 100000
 LEANBOX_SOAK_KILLS ?= 200
 
-.PHONY: help demo test build install soak fresh-debian clean
+.PHONY: help demo test test-rootless build install soak fresh-debian clean
 
 help:
 	@echo 'make demo          install what is missing, build, run apps/hello, measure starts'
 	@echo 'make test          everything a change must pass (.ci/run, as root)'
+	@echo 'make test-rootless its part without root (as root, which steps down)'
 	@echo 'make build         target/release/leanbox'
 	@echo 'make install       into DESTDIR/PREFIX/bin ($(DESTDIR)$(PREFIX)/bin)'
 	@echo 'make soak          a long campaign of starts and kills that must leave nothing behind'
@@ -22,6 +23,10 @@ demo:
 
 test:
 	@.ci/run
+
+test-rootless:
+	@bash -c 'set -e; . .ci/lib.sh; install_packages gcc libc6-dev busybox-static uidmap; \
+	    use_toolchain; exec cargo test -p leanbox-cli --locked --test rootless'
 
 build:
 	@bash -c 'set -e; . .ci/lib.sh; install_packages gcc libc6-dev ca-certificates; \

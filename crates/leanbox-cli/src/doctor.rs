@@ -6,6 +6,7 @@
 
 mod cgroups;
 mod trial;
+mod user;
 
 use crate::{gc, say};
 use leanbox::{Result, probe};
@@ -60,15 +61,24 @@ impl fmt::Display for Finding {
 
 /// Looks at everything, says it, and starts a container.
 pub(crate) fn run() -> Result<ExitCode> {
-    let looks: [fn() -> Finding; 6] = [kernel, user, user_namespaces, seccomp, memfd, overlay];
+    let looks: [fn() -> Finding; 5] = [kernel, user_namespaces, seccomp, memfd, overlay];
     for look in looks {
         say(&look().to_string());
+    }
+    for finding in user::look() {
+        say(&finding.to_string());
     }
     for finding in cgroups::look().into_iter().chain(build_tools()) {
         say(&finding.to_string());
     }
-    say(&left_behind().to_string());
-    let trial = trial::run();
+    // What follows is done as every start is.
+    let trial = match leanbox::enter_user_namespace() {
+        Ok(_) => {
+            say(&left_behind().to_string());
+            trial::run()
+        }
+        Err(error) => vec![Finding::missing(format!("start: {error}"))],
+    };
     for finding in &trial {
         say(&finding.to_string());
     }
@@ -89,23 +99,12 @@ fn kernel() -> Finding {
     ))
 }
 
-fn user() -> Finding {
-    if rustix::process::geteuid().is_root() {
-        return Finding::ok("user: root");
-    }
-    Finding::missing("user: not root; run leanbox with sudo")
-}
-
 fn user_namespaces() -> Finding {
     let most = number("/proc/sys/user/max_user_namespaces");
-    let restricted = number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == Some(1);
     match most {
         None => Finding::missing("user namespaces: not in this kernel; it needs CONFIG_USER_NS"),
         Some(0) => {
             Finding::missing("user namespaces: none allowed; sysctl user.max_user_namespaces=10000")
-        }
-        Some(most) if restricted => {
-            Finding::ok(format!("user namespaces: up to {most}, for root only (apparmor)"))
         }
         Some(most) => Finding::ok(format!("user namespaces: up to {most}")),
     }

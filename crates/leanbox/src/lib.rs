@@ -64,4 +64,4 @@ pub use pool::{Pool, PoolBuilder};
 pub use rootfs::Rootfs;
 pub use stdio::Stdio;
 pub use template::{Bind, Template, TemplateBuilder};
-pub use userns::{enter_user_namespace, is_machine_root};
+pub use userns::{check_subordinate_ids, enter_user_namespace, has_sys_admin, is_machine_root};

@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// First host id of block 0. systemd's UIDS-GIDS document lists 1879048192–2147483647 as
 /// unused; it holds exactly [`BLOCKS_MAX`] blocks.
 const FIRST_ID: u32 = 1_879_048_192;
+/// Last host id of the last block.
+const LAST_ID: u32 = 2_147_483_647;
 /// Where root reserves id blocks, whatever its state folder: they are the machine's.
 const MACHINE: &str = "/run/leanbox";
 /// Blocks reserved at a time: few, so that many owners find room.
@@ -242,8 +244,7 @@ fn machine_folder(state: &Path) -> Result<Option<PathBuf>> {
 
 /// Whether slots can have ids of their own: not in a user namespace without leanbox's.
 pub(crate) fn has_blocks() -> bool {
-    let last = FIRST_ID + (BLOCKS_MAX as u32 - 1) * IDS_PER_SLOT + (IDS_PER_SLOT - 1);
-    userns::has_machine_ids(FIRST_ID, last)
+    userns::has_machine_ids(FIRST_ID, LAST_ID)
 }
 
 fn reclaim_dead(folder: &Path) -> usize {

@@ -13,7 +13,7 @@ use rustix::thread::CapabilitySet;
 use std::fs;
 use std::io::{Read, Write};
 use std::process::{Child, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The files of subordinate ids.
 const SUBUID: &str = "/etc/subuid";
@@ -39,11 +39,20 @@ pub fn enter_user_namespace() -> Result<bool> {
     // The change of capabilities closed /proc/self to the user, and so to who writes the maps.
     let _ = process::prctl(pr::SET_DUMPABLE, 1, 0);
     mapper.finish()?;
+    OWN_MAP.lock().unwrap_or_else(PoisonError::into_inner).clear();
     let slave = rustix::mount::MountPropagationFlags::DOWNSTREAM
         | rustix::mount::MountPropagationFlags::REC;
     rustix::mount::mount_change("/", slave)
         .map_err(|errno| Error::syscall("mount(\"/\", REC|SLAVE)", errno))?;
     Ok(true)
+}
+
+/// Checks that the user has the subordinate ids of a slot (subuid(5)).
+///
+/// # Errors
+/// `Unsupported`, with the command that gives them.
+pub fn check_subordinate_ids() -> Result<()> {
+    Maps::of_this_user().map(drop)
 }
 
 /// Whether this is root of the machine: user 0 of the initial user namespace, or of one with the
@@ -100,9 +109,15 @@ struct Extent {
     count: u64,
 }
 
-fn own_map() -> &'static [Extent] {
-    static MAP: OnceLock<Vec<Extent>> = OnceLock::new();
-    MAP.get_or_init(|| extents(&fs::read_to_string("/proc/self/uid_map").unwrap_or_default()))
+/// `/proc/self/uid_map`, read once; empty until then.
+static OWN_MAP: Mutex<Vec<Extent>> = Mutex::new(Vec::new());
+
+fn own_map() -> MutexGuard<'static, Vec<Extent>> {
+    let mut map = OWN_MAP.lock().unwrap_or_else(PoisonError::into_inner);
+    if map.is_empty() {
+        *map = extents(&fs::read_to_string("/proc/self/uid_map").unwrap_or_default());
+    }
+    map
 }
 
 fn extents(text: &str) -> Vec<Extent> {
@@ -118,21 +133,36 @@ fn extents(text: &str) -> Vec<Extent> {
     text.lines().filter_map(extent).collect()
 }
 
-fn has_sys_admin() -> bool {
+/// Whether this process has `CAP_SYS_ADMIN`, without which it needs a user namespace of its own.
+#[must_use]
+pub fn has_sys_admin() -> bool {
     rustix::thread::capabilities(None)
         .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
 }
 
-/// What newuidmap(1) and newgidmap(1) are asked for: triples of first id inside, first id outside,
-/// count.
+/// What is to be mapped: triples of first id inside, first id outside, count.
 #[derive(Debug)]
 struct Maps {
     users: Vec<u32>,
     groups: Vec<u32>,
+    /// Root of a container may map what it has; others need newuidmap(1).
+    by_root: bool,
 }
 
 impl Maps {
     fn of_this_user() -> Result<Self> {
+        if geteuid().is_root() {
+            let same = |path: &str| {
+                let extents = extents(&fs::read_to_string(path).unwrap_or_default());
+                let triple = |extent: &Extent| {
+                    let count = u32::try_from(extent.count).unwrap_or(u32::MAX);
+                    [extent.inside, extent.inside, count]
+                };
+                extents.iter().flat_map(triple).collect()
+            };
+            let (users, groups) = (same("/proc/self/uid_map"), same("/proc/self/gid_map"));
+            return Ok(Self { users, groups, by_root: true });
+        }
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
         let name = user_name(uid);
         let map = |path: &str, own: u32| {
@@ -140,7 +170,7 @@ impl Maps {
             triples(own, &ranges(&text, uid, name.as_deref()))
                 .ok_or_else(|| no_ids(path, uid, name.as_deref()))
         };
-        Ok(Self { users: map(SUBUID, uid)?, groups: map(SUBGID, gid)? })
+        Ok(Self { users: map(SUBUID, uid)?, groups: map(SUBGID, gid)?, by_root: false })
     }
 }
 
@@ -188,24 +218,18 @@ fn no_ids(path: &str, uid: u32, name: Option<&str>) -> Error {
 #[derive(Debug)]
 struct Mapper(Child);
 
-/// Waits for a line, then maps: `$1` is the pid, `$2` the number of words for users.
-const SCRIPT: &str = r#"
-read -r go || exit 0
-pid=$1 count=$2
-shift 2
-users= 
-while [ "$count" -gt 0 ]; do users="$users $1"; shift; count=$((count - 1)); done
-newuidmap "$pid" $users && newgidmap "$pid" "$@"
-"#;
+/// Waits for a line, then maps: `$1` is the pid, `$2` the triples of users, `$3` of groups.
+const BY_NEWUIDMAP: &str = r#"read -r go || exit 0; newuidmap "$1" $2 && newgidmap "$1" $3"#;
+const BY_ROOT: &str = r#"read -r go || exit 0
+printf '%s %s %s\n' $2 >"/proc/$1/uid_map" && printf '%s %s %s\n' $3 >"/proc/$1/gid_map""#;
 
 impl Mapper {
     fn begin(maps: &Maps) -> Result<Self> {
-        let words = |ids: &[u32]| ids.iter().map(u32::to_string).collect::<Vec<_>>();
+        let words = |ids: &[u32]| ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+        let script = if maps.by_root { BY_ROOT } else { BY_NEWUIDMAP };
         let child = std::process::Command::new("/bin/sh")
-            .args(["-c", SCRIPT, "sh", &std::process::id().to_string()])
-            .arg(maps.users.len().to_string())
-            .args(words(&maps.users))
-            .args(words(&maps.groups))
+            .args(["-c", script, "sh", &std::process::id().to_string()])
+            .args([words(&maps.users), words(&maps.groups)])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -55,8 +55,12 @@ fn layout(mountinfo: &str, places: &[Place]) -> Finding {
 fn lacking(places: &[Place]) -> Vec<Finding> {
     let lacks = |name: &str| !places.iter().any(|place| place.controller == name);
     let needed = NEEDED.into_iter().filter(|name| lacks(name)).map(|name| {
+        let enable = match name {
+            "memory" => " (kernel command line: cgroup_enable=memory)",
+            _ => "",
+        };
         Finding::missing(format!(
-            "cgroups: no {name} controller; mount one, or: systemd-run -p Delegate=yes …"
+            "cgroups: no {name} controller{enable}; mount one, or: systemd-run -p Delegate=yes …"
         ))
     });
     let wanted = WANTED
@@ -74,7 +78,8 @@ fn writable(places: &[Place]) -> Option<Finding> {
         _ if places.is_empty() => None,
         None => Some(Finding::ok("cgroups: writable")),
         Some(place) => Some(Finding::missing(format!(
-            "cgroups: {} is not writable; run leanbox with sudo",
+            "cgroups: {} is not writable; systemd-run --user --scope -p Delegate=yes …, or run leanbox \
+             with sudo",
             place.folder.display()
         ))),
     }

@@ -1,7 +1,7 @@
 //! A real start, on a root of nothing but a program that does nothing.
 
-use super::Finding;
-use leanbox::{Command, Error, Pool, Result, Rootfs, Template};
+use super::{Finding, State};
+use leanbox::{Command, Error, ErrorKind, Pool, Result, Rootfs, Template};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -13,8 +13,25 @@ const STARTS: usize = 5;
 
 /// What was seen.
 pub(super) fn run() -> Vec<Finding> {
-    match try_out() {
+    let seen = match try_out(true) {
+        Err(error) if error.kind() == ErrorKind::Unsupported && !leanbox::is_machine_root() => {
+            return without_groups(&error);
+        }
+        seen => seen,
+    };
+    match seen {
         Ok(seen) => vec![mapping(&seen), started(&seen)],
+        Err(error) => vec![Finding::missing(format!("start: {error}"))],
+    }
+}
+
+/// As far as it goes for a user to whom no group was delegated.
+fn without_groups(error: &Error) -> Vec<Finding> {
+    match try_out(false) {
+        Ok(seen) => vec![
+            Finding::limited(format!("limits: none can be set: {error}")),
+            Finding { state: State::Limited, ..started(&seen) },
+        ],
         Err(error) => vec![Finding::missing(format!("start: {error}"))],
     }
 }
@@ -28,6 +45,9 @@ struct Seen {
 
 fn mapping(seen: &Seen) -> Finding {
     let folder = seen.folder.display();
+    if !leanbox::is_machine_root() {
+        return Finding::limited("idmapped mounts: for root only, so files of the user are root's");
+    }
     if seen.maps_ids {
         return Finding::ok(format!("idmapped mounts: on the file system of {folder}"));
     }
@@ -42,9 +62,10 @@ fn started(seen: &Seen) -> Finding {
     Finding::ok(format!("start: a container started and ended in {milliseconds:.2} ms"))
 }
 
-fn try_out() -> Result<Seen> {
+fn try_out(groups: bool) -> Result<Seen> {
     let root = Root::make(&place())?;
-    let template = Template::builder(Rootfs::open(&root.0)?).build()?;
+    let builder = Template::builder(Rootfs::open(&root.0)?);
+    let template = if groups { builder.build()? } else { builder.without_groups().build()? };
     let pool = Pool::new(&template, 1)?;
     let mut fastest = Duration::MAX;
     for _ in 0..STARTS {

@@ -286,7 +286,7 @@ mod tests {
 ";
 
     fn layout(cgroup: &str, mounts: &str, v2: &str) -> Result<Vec<(Version, Roles, String)>> {
-        let layout = Layout::from_texts(cgroup, mounts, true, |_| v2.to_string())?;
+        let layout = Layout::from_texts(cgroup, mounts, true, |_| v2.to_string(), |_| true)?;
         let flat = |one: Hierarchy| (one.version, one.roles, one.folder.display().to_string());
         Ok(layout.hierarchies.into_iter().map(flat).collect())
     }
