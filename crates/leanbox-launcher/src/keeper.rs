@@ -18,7 +18,7 @@ use crate::wire::{
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
-use leanbox_sys::mount::{self, FsOption};
+use leanbox_sys::mount::{self, FsOption, Reach};
 use leanbox_sys::process::{self, CloneArgs, pr};
 use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, memory, socket, sync};
 
@@ -83,7 +83,7 @@ pub(crate) fn at<T>(line: u32, result: leanbox_sys::Result<T>) -> Outcome<T> {
 impl Keeper {
     fn set_up() -> Outcome<Self> {
         let plan = map_plan()?;
-        enter_minimal_mounts()?;
+        enter_minimal_mounts(plan)?;
         at(9, launcher::null_streams())?;
         leave_what_the_host_has();
         let _ = process::sethostname(plan.text(plan.header().hostname));
@@ -120,6 +120,9 @@ impl Keeper {
             let path = Text::new().push(c"/t/").number(index as u32);
             at(13, make_mount_point(path.as_cstr(), tree.file == 1))?;
             at(13, mount::attach(got.fds[index], path.as_cstr()))?;
+            // Else what is mounted on the host would come into slots, and where a capability lets
+            // somebody mount in a slot, that into the host (mount_namespaces(7)).
+            at(13, mount::mount(c"none", path.as_cstr(), mount::MS_REC | mount::MS_PRIVATE))?;
             fd::close(got.fds[index]);
             self.trees += 1;
         }
@@ -256,7 +259,9 @@ impl Keeper {
         let trees: &[Tree] = self.plan.table(self.plan.header().trees);
         for (index, tree) in trees.iter().enumerate().take(self.trees) {
             let path = Text::new().push(c"/t/").number(index as u32);
-            let copy = mount::clone_tree(AT_FDCWD, path.as_cstr()).map_err(|e| (Step::TREE, e))?;
+            let reach = if tree.recursive == 1 { Reach::Tree } else { Reach::Mount };
+            let copy = mount::clone_tree(AT_FDCWD, path.as_cstr(), reach);
+            let copy = copy.map_err(|errno| (Step::TREE, errno))?;
             out[index] = copy;
             let (attributes, userns) = match slot {
                 Some(request) if tree.idmap == 1 => {
@@ -266,7 +271,8 @@ impl Keeper {
                 _ => (tree.attributes, None),
             };
             if attributes != 0 {
-                mount::set_attributes(copy, attributes, userns).map_err(|e| (Step::TREE, e))?;
+                mount::set_attributes(copy, attributes, userns, reach)
+                    .map_err(|errno| (Step::TREE, errno))?;
             }
         }
         Ok(())

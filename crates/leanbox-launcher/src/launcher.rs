@@ -49,7 +49,7 @@ pub(crate) fn main(
     if is_shared {
         crowd::serve(plan, mailbox);
     }
-    serve(plan, mailbox, making.for_host())
+    serve(plan, mailbox, making.for_host(), making.terminal())
 }
 
 /// The slot's own, and no other's.
@@ -101,7 +101,7 @@ pub(crate) fn fail(step: u32, errno: Errno) -> ! {
 }
 
 /// Parks a container, and in a slot that serves again the next ones.
-fn serve(plan: Plan, mailbox: *mut Mailbox, for_host: &[Fd]) -> ! {
+fn serve(plan: Plan, mailbox: *mut Mailbox, for_host: &[Fd], terminal: Option<Fd>) -> ! {
     let reports = plan.header().reports_end == 1;
     // Where the kernel tells the host how a process ended, nobody needs to be told here.
     let children = || match reports {
@@ -116,7 +116,11 @@ fn serve(plan: Plan, mailbox: *mut Mailbox, for_host: &[Fd]) -> ! {
         for_host.iter().copied().for_each(fd::close);
     }
     loop {
-        match container::park(plan, mailbox) {
+        let parked = container::park(plan, mailbox, terminal);
+        // The container's alone, so that the host sees when nobody has it open any more. A slot with
+        // a terminal serves once.
+        terminal.into_iter().for_each(fd::close);
+        match parked {
             Ok(parked) if reports => report_both(parked),
             Ok(_) => {}
             Err(errno) => fail(Step::PARK, errno),

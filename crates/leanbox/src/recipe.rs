@@ -2,18 +2,23 @@
 //! order. Data only; the launcher carries it out.
 
 mod mounts;
+mod shown;
 
 use crate::identity::Identity;
 use crate::plan::{Operation, Plan};
 use crate::rootfs::Kind;
-use crate::{Bind, Capability, Error, Limits, Network, Policy, Result, Rootfs, filter};
+use crate::{
+    Bind, Capability, Device, Error, Limits, Network, Policy, Result, Rootfs, Tmpfs, filter,
+};
 use leanbox_launcher::wire::OpKind;
 use leanbox_sys::process::{
     CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS,
 };
-use mounts::{bind_operations, proc_operations, root_operations, scratch_operations, tree_list};
-pub(crate) use mounts::{bind_trees, trees};
+pub(crate) use mounts::trees;
+use mounts::{proc_operations, root_operations, scratch_operations, tree_list};
 use rustix::fs::OFlags;
+pub(crate) use shown::{bind_trees, check_unmapped};
+use shown::{nodes, shown_operations, terminal_operations};
 
 /// What a template was asked for.
 #[derive(Debug)]
@@ -24,6 +29,10 @@ pub(crate) struct Recipe {
     pub(crate) capabilities: Vec<Capability>,
     pub(crate) network: Network,
     pub(crate) binds: Vec<Bind>,
+    pub(crate) tmpfs: Vec<Tmpfs>,
+    pub(crate) devices: Vec<Device>,
+    pub(crate) writable: Option<u64>,
+    pub(crate) terminal: bool,
     pub(crate) hostname: String,
     pub(crate) tmp: bool,
     pub(crate) policy: Policy,
@@ -40,6 +49,10 @@ impl Recipe {
             capabilities: Vec::new(),
             network: Network::None,
             binds: Vec::new(),
+            tmpfs: Vec::new(),
+            devices: Vec::new(),
+            writable: None,
+            terminal: false,
             hostname: "leanbox".into(),
             tmp: true,
             policy: Policy::Once,
@@ -74,7 +87,12 @@ impl Recipe {
         let what = match (self.capabilities.first(), self.rootfs.kind()) {
             (Some(capability), _) => capability.to_string(),
             (None, Kind::Overlay { .. }) => "a writable root".to_string(),
-            (None, Kind::Folder { .. }) => return Ok(()),
+            _ if self.writable.is_some() => "a writable root".to_string(),
+            _ if self.terminal => "a terminal".to_string(),
+            (None, Kind::Folder { .. }) => match self.mount_to_reset()? {
+                Some(target) if self.policy == Policy::Reuse => format!("a mount at {target}"),
+                _ => return Ok(()),
+            },
         };
         let text = match self.policy {
             Policy::Shared => format!("policy shared with {what}: it would be every container's"),
@@ -108,6 +126,7 @@ pub(crate) fn plan(recipe: &Recipe, identity: Identity, idmap: bool) -> Result<P
         "" => "/".to_string(),
         dir => dir.to_string(),
     };
+    let uid = identity.uid;
     Ok(Plan {
         namespaces,
         held,
@@ -118,10 +137,12 @@ pub(crate) fn plan(recipe: &Recipe, identity: Identity, idmap: bool) -> Result<P
         shared: recipe.policy == Policy::Shared,
         leases_net: recipe.leases_net(),
         reports_end: !crate::probe::kernel_tells_ends(),
+        terminal: recipe.terminal,
+        nodes: nodes(recipe)?,
         filter: filter::compile(&recipe.capabilities),
         trees: tree_list(recipe, idmap)?,
-        slot: slot_operations(recipe, held)?,
-        holder: holder_operations(recipe),
+        slot: slot_operations(recipe, held, uid)?,
+        holder: holder_operations(recipe)?,
     })
 }
 
@@ -129,7 +150,7 @@ fn mask(capabilities: &[Capability]) -> u64 {
     capabilities.iter().fold(0, |mask, capability| mask | 1 << capability.number())
 }
 
-fn slot_operations(recipe: &Recipe, held: u64) -> Result<Vec<Operation>> {
+fn slot_operations(recipe: &Recipe, held: u64, uid: u32) -> Result<Vec<Operation>> {
     let mut ops = Vec::new();
     if recipe.network == Network::None && !recipe.leases_net() {
         ops.push(Operation::plain(OpKind::LoopbackUp));
@@ -139,7 +160,8 @@ fn slot_operations(recipe: &Recipe, held: u64) -> Result<Vec<Operation>> {
     ops.extend(proc_operations());
     let [tmp, shm] = scratch_operations(recipe.limits.tmp_max_bytes);
     ops.extend(recipe.tmp.then_some(tmp).into_iter().chain([shm]));
-    ops.extend(bind_operations(recipe)?);
+    ops.extend(terminal_operations(recipe, uid));
+    ops.extend(shown_operations(recipe)?);
     // On v2 the launcher is born in its group. On v1 it joins when its mounts are made: what the
     // kernel keeps of those is the host's, and charging it would take longer than joining does.
     ops.push(Operation::plain(OpKind::AwaitWarming));
@@ -153,6 +175,9 @@ fn slot_operations(recipe: &Recipe, held: u64) -> Result<Vec<Operation>> {
     ops.push(Operation::plain(OpKind::Filter));
     if recipe.policy == Policy::Reuse {
         ops.extend(trace_operations(recipe));
+    }
+    if recipe.terminal {
+        ops.push(Operation::path(OpKind::Terminal, "/dev/pts/ptmx"));
     }
     Ok(ops)
 }
@@ -190,9 +215,10 @@ fn trace_operations(recipe: &Recipe) -> Vec<Operation> {
 }
 
 /// The cached namespaces of the fork mode: the same root, entered ahead.
-fn holder_operations(recipe: &Recipe) -> Vec<Operation> {
-    if !matches!(recipe.rootfs.kind(), Kind::Folder { .. }) {
-        return Vec::new();
+fn holder_operations(recipe: &Recipe) -> Result<Vec<Operation>> {
+    let is_plain = matches!(recipe.rootfs.kind(), Kind::Folder { .. });
+    if !is_plain || recipe.writable.is_some() || recipe.terminal {
+        return Ok(Vec::new());
     }
     let mut ops = Vec::new();
     if recipe.network == Network::None {
@@ -207,5 +233,6 @@ fn holder_operations(recipe: &Recipe) -> Vec<Operation> {
     if recipe.tmp {
         ops.extend(scratch_operations(recipe.limits.tmp_max_bytes));
     }
-    ops
+    ops.extend(shown_operations(recipe)?);
+    Ok(ops)
 }
