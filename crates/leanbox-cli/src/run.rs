@@ -65,12 +65,6 @@ pub(crate) struct Args {
     /// The host name inside
     #[arg(long, value_name = "NAME", default_value = "leanbox", value_parser = values::hostname)]
     hostname: String,
-    #[command(flatten)]
-    mounts: mounts::Mounts,
-    #[command(flatten)]
-    sockets: sockets::Sockets,
-    #[command(flatten)]
-    terminal: terminal::Options,
     /// Tell the outcome as one line of JSON: last on standard error, or in FILE (-: last on
     /// standard output)
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
@@ -80,6 +74,12 @@ pub(crate) struct Args {
     /// command with its arguments [default: the image's command, else the app's main file]
     #[arg(value_name = "ROOTFS|NAME", required = true, trailing_var_arg = true)]
     words: Vec<String>,
+    #[command(flatten)]
+    mounts: mounts::Mounts,
+    #[command(flatten)]
+    sockets: sockets::Sockets,
+    #[command(flatten)]
+    terminal: terminal::Options,
 }
 
 const HELP: &str = "\
