@@ -51,7 +51,7 @@ fn a_program_has_its_terminal_as_any_has() {
     let root = busybox("terminal");
     let script = "B=/bin/busybox; $B tty; $B stty size; echo own >/dev/tty; echo console >/dev/console; \
         $B stty -a | grep -o -w isig; cut() { set -- $(cat /proc/$$/stat); echo $6 $8; }; cut; \
-        ls /dev/pts; test -t 0 && test -t 1 && test -t 2 && exit 7";
+        ls -1 /dev/pts; test -t 0 && test -t 1 && test -t 2 && exit 7";
     let (container, mut master) = begin(&pool(&root), script);
     let seen = all(&mut master);
     assert_eq!(seen, "/dev/pts/0\n33 77\nown\nconsole\nisig\n2 2\n0\nptmx\n");
@@ -120,7 +120,7 @@ fn nobody_types_into_a_terminal_from_inside() {
 fn a_user_has_the_terminal_and_other_slots_do_not() {
     let root = busybox("user");
     let pool = Pool::new(&on(&root).user("app").build().unwrap(), 2).unwrap();
-    let script = "stat -c %u:%g:%a /dev/pts/0; echo opened >/dev/pts/0; ls /dev/pts; read x";
+    let script = "stat -c %u:%g:%a /dev/pts/0; echo opened >/dev/pts/0; ls -1 /dev/pts; read x";
     let mut running: Vec<_> = (0..2).map(|_| begin(&pool, script)).collect();
     for (_, master) in &mut running {
         let seen = until(master, "ptmx");

@@ -125,9 +125,9 @@ fn a_full_layer_in_memory_is_told_inside_and_bounded_in_files() {
     let pool = pool(in_memory(&root, 4 << 20));
     let script = "exec 2>&1; head -c 9999999 /dev/zero >/home/x; stat -c %s /home/x; echo y >/home/y || echo full; rm /home/x; echo z >/home/z && cat /home/z";
     let seen = String::from_utf8_lossy(&sh(&pool, script).stdout.bytes).into_owned();
-    assert_eq!(seen.matches("No space left on device").count(), 2, "{seen}");
+    assert_eq!(seen.matches("No space left on device").count(), 1, "{seen}");
     assert!(seen.ends_with("full\nz\n"), "{seen}");
-    let script = "cd /home; i=0; while : >f$i; do i=$((i+1)); done 2>/dev/null; test $i -gt 500 && test $i -lt 1100 && echo bounded; rm -f f1 f2; echo again >f1; cat f1";
+    let script = "cd /home; i=0; while touch f$i; do i=$((i+1)); done 2>/dev/null; test $i -gt 500 && test $i -lt 1100 && echo bounded; rm -f f1 f2; echo again >f1; cat f1";
     assert_eq!(says(&pool, script), "bounded\nagain");
 }
 
@@ -174,5 +174,5 @@ fn a_layer_in_memory_goes_with_once_and_a_plain_root_only() {
     assert!(in_memory(&root, 1 << 20).build().unwrap().fork_noop().is_err());
     // Owners are shifted where they cannot be mapped.
     let unmapped = pool(in_memory(&root, 1 << 20).without_idmap());
-    assert_eq!(says(&unmapped, "echo x >/etc/x; stat -c %u /etc/x /home/app/note"), "0\n1000");
+    assert_eq!(says(&unmapped, "echo x >/etc/x; stat -c %u /etc/x /home/app"), "0\n1000");
 }
