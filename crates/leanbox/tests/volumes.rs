@@ -334,14 +334,12 @@ fn a_folder_that_is_swapped_with_a_link_meanwhile_leads_no_mount_elsewhere() {
     let template =
         on(&root).bind(Bind::new(&volume.0, "/data")).bind(Bind::new(&other.0, "/data/a/place"));
     let template = template.build().unwrap();
-    let (mut made, mut refused) = (0, 0);
+    let mut made = 0;
     for _ in 0..300 {
         let pool = Pool::new(&template, 0).unwrap();
         let seen = leanbox::Command::new("cat").arg("/proc/self/mountinfo").output(&pool);
-        let Ok(outcome) = seen else {
-            refused += 1;
-            continue;
-        };
+        // Refused where the link led to no place, or into proc.
+        let Ok(outcome) = seen else { continue };
         made += 1;
         let mounts = String::from_utf8_lossy(&outcome.stdout.bytes).into_owned();
         let ours: Vec<&str> = mounts.lines().filter(|line| line.contains("swap-other")).collect();
@@ -350,7 +348,6 @@ fn a_folder_that_is_swapped_with_a_link_meanwhile_leads_no_mount_elsewhere() {
         assert!(!place.starts_with("/proc") && !place.contains("outside"), "{place}");
     }
     drop(running);
-    println!("{made} slots made, {refused} refused");
     assert!(made > 0);
     assert_eq!(fs::read_dir(outside.0.join("place")).unwrap().count(), 0);
 }
