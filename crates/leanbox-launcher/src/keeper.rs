@@ -192,7 +192,14 @@ impl Keeper {
         }
         let mut trees = [-1; TREES_MAX];
         let cloned = self.clone_trees(&mut trees, Some(request));
-        let born = cloned.and_then(|()| self.bear(request, fds, &trees[..self.trees]));
+        let locks = self.plan.header().locks_trees == 1;
+        let mut shown = 0;
+        let born = cloned
+            .and_then(|()| if locks { show(&trees[..self.trees], &mut shown) } else { Ok(()) })
+            .and_then(|()| self.bear(request, fds, &trees[..self.trees]));
+        (0..shown).for_each(|index| {
+            let _ = mount::unmount(launcher::place_of(index).as_cstr(), mount::MNT_DETACH);
+        });
         close_all(&trees[..self.trees]);
         born
     }
@@ -309,6 +316,17 @@ impl Keeper {
         fd::open(target, fd::O_RDONLY | fd::O_DIRECTORY | fd::O_CLOEXEC)
             .map_err(|errno| (Step::ENTER, errno))
     }
+}
+
+/// Mounts a slot's trees over the template's while its launcher is cloned: what it inherits across
+/// user namespaces has its attributes locked, and so have the copies that it makes of it.
+fn show(trees: &[Fd], shown: &mut usize) -> Outcome<()> {
+    for (index, tree) in trees.iter().enumerate() {
+        let place = launcher::place_of(index);
+        mount::attach(*tree, place.as_cstr()).map_err(|errno| (Step::TREE, errno))?;
+        *shown = index + 1;
+    }
+    Ok(())
 }
 
 /// A process that only sleeps in the groups.

@@ -20,6 +20,7 @@ pub(crate) struct Plan {
     pub(crate) leases_net: bool,
     pub(crate) reports_end: bool,
     pub(crate) terminal: bool,
+    pub(crate) locks_trees: bool,
     pub(crate) nodes: Vec<NodeWords>,
     pub(crate) filter: Vec<Instruction>,
     pub(crate) trees: Vec<Tree>,
@@ -206,6 +207,8 @@ impl Plan {
             leases_net: u32::from(self.leases_net),
             shared: u32::from(self.shared),
             reports_end: u32::from(self.reports_end),
+            locks_trees: u32::from(self.locks_trees),
+            unused: 0,
         };
         header.length = layout.bytes.len() as u64;
         layout.bytes[..size_of::<PlanHeader>()].copy_from_slice(bytes_of(&header));

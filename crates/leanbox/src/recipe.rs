@@ -138,6 +138,7 @@ pub(crate) fn plan(recipe: &Recipe, identity: Identity, idmap: bool) -> Result<P
         leases_net: recipe.leases_net(),
         reports_end: !crate::probe::kernel_tells_ends(),
         terminal: recipe.terminal,
+        locks_trees: recipe.capabilities.contains(&Capability::SysAdmin),
         nodes: nodes(recipe)?,
         filter: filter::compile(&recipe.capabilities),
         trees: tree_list(recipe, idmap)?,

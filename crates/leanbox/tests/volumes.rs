@@ -351,3 +351,31 @@ fn a_folder_that_is_swapped_with_a_link_meanwhile_leads_no_mount_elsewhere() {
     assert!(made > 0);
     assert_eq!(fs::read_dir(outside.0.join("place")).unwrap().count(), 0);
 }
+
+/// Whoever may mount inside could else make a read-only root or volume writable, and have the
+/// devices that an image brings along.
+#[test]
+fn nobody_inside_lifts_what_a_mount_forbids_whatever_capabilities_there_are() {
+    let (root, volume) = (busybox("locked"), shared("locked-source"));
+    let status = std::process::Command::new("mknod")
+        .arg(root.0.join("zero"))
+        .args(["-m", "666", "c", "1", "5"])
+        .status();
+    assert!(status.unwrap().success());
+    let mapped = Bind { idmap: true, ..Bind::new(&volume.0, "/mapped").read_only() };
+    let mut builder = on(&root).bind(Bind::new(&volume.0, "/fixed").read_only()).bind(mapped);
+    builder = builder.bind(Bind { no_exec: true, ..Bind::new(&volume.0, "/data") });
+    for capability in Capability::ALL {
+        builder = builder.cap_add(*capability);
+    }
+    let pool = pool(builder);
+    let script = "mkdir /tmp/b; for d in / /fixed /mapped /data; do mount -o remount,bind,rw,dev,suid,exec $d; \
+        mount --bind $d /tmp/b && mount -o remount,bind,rw,dev,suid,exec /tmp/b; umount /tmp/b; done; \
+        umount /fixed; echo x >/made; echo x >/fixed/made; echo x >/mapped/made; head -c 1 /zero";
+    let seen = tells(&pool, script);
+    assert_eq!(seen.matches("ermission denied").count(), 9, "{seen}");
+    assert!(!volume.0.join("made").exists() && !root.0.join("made").exists());
+    let options =
+        says(&pool, "cut -d' ' -f5,6 /proc/self/mountinfo | grep -E '^/(fixed|mapped|data)? '");
+    assert!(options.lines().all(|line| line.contains("nosuid,nodev")), "{options}");
+}

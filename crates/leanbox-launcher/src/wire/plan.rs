@@ -155,6 +155,11 @@ pub struct PlanHeader {
     /// 1: the launcher reports what was parked, reaps it and reports its end; 0: the container
     /// reports itself, and the kernel tells the host of its end (Linux 6.15).
     pub reports_end: u32,
+    /// 1: nobody inside may change the trees' attributes, whatever capabilities there are: a slot
+    /// inherits them mounted, and so locked (mount_namespaces(7)).
+    pub locks_trees: u32,
+    /// Explicit padding.
+    pub unused: u32,
 }
 
 /// A plan mapped into memory. Every access is checked against its length.
