@@ -12,8 +12,8 @@ pub(crate) struct Mounts {
     /// between: ro, rw, noexec, idmap (owners as on the host). May be given again
     #[arg(long, short, value_name = "SRC:DST[:OPTIONS]", value_parser = volume)]
     volume: Vec<Bind>,
-    /// The same in long: type=bind,src=PATH,dst=PATH[,readonly][,noexec][,idmap] or
-    /// type=tmpfs,dst=PATH[,tmpfs-size=SIZE][,tmpfs-mode=MODE]. May be given again
+    /// The same in long: type=bind,src=PATH,dst=PATH and perhaps readonly, noexec, idmap; or
+    /// type=tmpfs,dst=PATH and perhaps tmpfs-size=SIZE, tmpfs-mode=MODE. May be given again
     #[arg(long, value_name = "type=TYPE,dst=DST[,OPTIONS]", value_parser = mount)]
     mount: Vec<Mount>,
     /// An empty file system in memory there, which counts as the container's. Options: size=64m,
