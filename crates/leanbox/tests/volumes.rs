@@ -376,3 +376,21 @@ fn nobody_inside_lifts_what_a_mount_forbids_whatever_capabilities_there_are() {
         says(&pool, "cut -d' ' -f5,6 /proc/self/mountinfo | grep -E '^/(fixed|mapped|data)? '");
     assert!(options.lines().all(|line| line.contains("nosuid,nodev")), "{options}");
 }
+
+#[test]
+fn children_of_the_fork_mode_see_the_same_mounts() {
+    let (root, volume) = (busybox("forked"), shared("forked-source"));
+    let builder = on(&root).bind(Bind::new(&volume.0, "/data")).tmpfs(Tmpfs::new("/data-too"));
+    let template = builder.build().unwrap();
+    // SAFETY: the child only looks for a file and ends.
+    match unsafe { template.fork() }.unwrap() {
+        leanbox::Forked::Parent(child) => {
+            assert_eq!(child.wait().unwrap(), leanbox::End::Exited(0))
+        }
+        leanbox::Forked::Child(inside) => {
+            let seen =
+                rustix::fs::stat("/data/note").is_ok() && rustix::fs::stat("/data-too").is_ok();
+            inside.exit(i32::from(!seen))
+        }
+    }
+}
