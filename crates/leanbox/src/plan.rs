@@ -131,6 +131,7 @@ impl Operation {
         let (text, second) = (&self.text, self.second.first());
         let name = second.map_or("", |(name, _)| name.as_str());
         match self.kind {
+            OpKind::AttachTree if self.inside => format!("mounting a volume at {text:?} inside"),
             OpKind::AttachTree => format!("move_mount(tree {}, {text:?})", self.number),
             OpKind::Chdir => format!("chdir({text:?})"),
             OpKind::Pivot => "pivot_root(\".\", \".\")".into(),

@@ -176,3 +176,15 @@ fn a_layer_in_memory_goes_with_once_and_a_plain_root_only() {
     let unmapped = pool(in_memory(&root, 1 << 20).without_idmap());
     assert_eq!(says(&unmapped, "echo x >/etc/x; stat -c %u /etc/x /home/app"), "0\n1000");
 }
+
+#[test]
+fn writable_roots_of_both_kinds_go_with_the_capability_to_mount() {
+    let (root, upper) = (busybox("admin"), upper("admin-upper"));
+    let overlay = Rootfs::overlay(std::slice::from_ref(&root.0), &upper.0).unwrap();
+    for builder in [Template::builder(overlay), in_memory(&root, 1 << 20)] {
+        let pool = pool(builder.cap_add(Capability::SysAdmin));
+        let script = "echo x >/etc/made; mkdir /m; mount -t tmpfs none /m && cat /etc/made";
+        assert_eq!(says(&pool, script), "x");
+    }
+    assert!(upper.0.join("diff/etc/made").exists() && !root.0.join("etc/made").exists());
+}
