@@ -3,6 +3,10 @@
 //! Nothing is done before the start that the start does not need: the time of the whole command
 //! is what people feel.
 
+mod mounts;
+mod sockets;
+mod terminal;
+
 use crate::images;
 use crate::outcome::{self, Failure, Json};
 use crate::program::{self, Asked, Files};
@@ -75,6 +79,12 @@ pub(crate) struct Args {
     /// command with its arguments [default: the image's command, else the app's main file]
     #[arg(value_name = "ROOTFS|NAME", required = true, trailing_var_arg = true)]
     words: Vec<String>,
+    #[command(flatten)]
+    mounts: mounts::Mounts,
+    #[command(flatten)]
+    sockets: sockets::Sockets,
+    #[command(flatten)]
+    terminal: terminal::Options,
 }
 
 /// Whether there are resource groups, as podman spells it.
@@ -93,6 +103,9 @@ Examples:
   leanbox run --memory 64m --timeout 10s hello
   leanbox run .base/hello/rootfs hello.py
   leanbox run --entrypoint sh hello -c 'ls -l'
+  leanbox run -v ./data:/data:ro --tmpfs /work:size=1g hello
+  leanbox run -it --writable ./rootfs sh
+  leanbox run --listen tcp:127.0.0.1:8080 hello serve.py
 
 Exit codes: the program's own; 128+N if signal N ended it (137: killed, as when out of memory);
 124 timed out; 125 leanbox could not do it; 126 not executable; 127 no such program.";
@@ -117,20 +130,30 @@ impl Args {
     }
 
     fn carry_out(&self) -> Result<Outcome, Failure> {
+        let mut handed = self.sockets.take()?;
         self.limits().validate()?;
+        self.terminal.check()?;
         let mut signals = Signals::take()?;
         let template = self.template().map_err(|error| match images::interrupted() {
             Some(code) => Failure { error: Error::new(ErrorKind::Gone, "interrupted"), code },
             None => error.into(),
         })?;
         let mut command = self.command(template.rootfs()).map_err(Failure::of_program)?;
+        handed.give(&mut command);
+        self.terminal.prepare(&mut command);
         let pool = Pool::new(&template, 0)?;
         // The pool is its last user: keeper and slot end together, which waits once, not twice.
         drop(template);
         let container = command.spawn(&pool).map_err(Failure::of_program)?;
         let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
-        await_end(&container, &mut signals, deadline)?;
-        Ok(container.wait()?)
+        let Some(mut screen) = self.terminal.show(&container)? else {
+            await_end(&container, &mut signals, deadline)?;
+            return Ok(container.wait()?);
+        };
+        screen.until_end(&container, &mut signals, deadline)?;
+        let outcome = container.wait();
+        screen.finish()?;
+        Ok(outcome?)
     }
 
     fn template(&self) -> Result<Template> {
@@ -138,10 +161,12 @@ impl Args {
         let mut builder = Template::builder(Rootfs::open(root_folder(root)?)?)
             .limits(self.limits())
             .hostname(&self.hostname)
+            .terminal(self.terminal.tty)
             .ahead();
         if self.cgroups == Cgroups::Disabled {
             builder = builder.without_groups();
         }
+        builder = self.mounts.apply(builder);
         if let Some(user) = &self.user {
             builder = builder.user(user);
         }

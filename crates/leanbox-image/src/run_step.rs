@@ -136,7 +136,7 @@ fn shown(lower: &[PathBuf]) -> Vec<Bind> {
         let known = binds.iter().any(|bind| bind.target == target);
         if source.is_file() && !known && (has_apt || !apt(&target)) {
             let source = source.canonicalize().unwrap_or(source);
-            binds.push(Bind { source, target, read_only: true });
+            binds.push(Bind::new(source, target).read_only());
         }
     }
     let conf = Path::new("/etc/apt/apt.conf.d");
@@ -150,7 +150,7 @@ fn shown(lower: &[PathBuf]) -> Vec<Bind> {
             })
         };
         for path in entries.map(|entry| entry.path()).filter(fits) {
-            binds.push(Bind { source: path.clone(), target: path, read_only: true });
+            binds.push(Bind::new(path.clone(), path).read_only());
         }
     }
     binds

@@ -12,7 +12,7 @@ use core::ffi::{CStr, c_void};
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use leanbox_sys::process::{self, CLONE_FILES, CLONE_PIDFD, CLONE_SIGHAND};
-use leanbox_sys::{Errno, Fd, fd, memory, socket, sync};
+use leanbox_sys::{Errno, Fd, fd, memory, socket, sync, terminal};
 
 const STACK_SIZE: usize = 16 * 1024;
 
@@ -58,6 +58,8 @@ struct Given {
     seat: &'static Seat,
     /// What one in shared namespaces does for itself, and a launcher has done for its own.
     joining: Option<Joining>,
+    /// The slave of its terminal.
+    terminal: Option<Fd>,
 }
 
 /// A container that was cloned.
@@ -68,8 +70,12 @@ pub(crate) struct Parked {
 }
 
 /// Clones the next container of a slot.
-pub(crate) fn park(plan: Plan, mailbox: *mut Mailbox) -> leanbox_sys::Result<Parked> {
-    OWN.park(plan, mailbox, None)
+pub(crate) fn park(
+    plan: Plan,
+    mailbox: *mut Mailbox,
+    terminal: Option<Fd>,
+) -> leanbox_sys::Result<Parked> {
+    OWN.park(plan, mailbox, None, terminal)
 }
 
 /// Whether the slot's container has told that it is ready, or why not.
@@ -95,6 +101,7 @@ impl Seat {
         plan: Plan,
         mailbox: *mut Mailbox,
         joining: Option<Joining>,
+        terminal: Option<Fd>,
     ) -> leanbox_sys::Result<Parked> {
         if !has_left(&self.leaving) {
             return Err(Errno::BUSY);
@@ -105,8 +112,9 @@ impl Seat {
         self.unmap_data();
         let mut pidfd: Fd = -1;
         let top = self.stack.get().cast::<u8>().wrapping_add(STACK_SIZE);
+        let given = Given { plan, mailbox, seat: self, joining, terminal };
         // SAFETY: the last container has ended.
-        unsafe { (*self.given.get()).write(Given { plan, mailbox, seat: self, joining }) };
+        unsafe { (*self.given.get()).write(given) };
         // SAFETY: the mailbox is mapped as long as the process lives.
         unsafe { &*mailbox }.go.store(0, Ordering::Relaxed);
         let PlanHeader { reports_end, reuse, .. } = *plan.header();
@@ -200,7 +208,8 @@ impl Given {
         match &mut self.joining {
             Some(joining) => joining.carry_out(),
             None => take_identity(&self.plan),
-        }
+        }?;
+        self.terminal.map_or(Ok(()), take_terminal).map_err(|errno| (Step::TERMINAL, errno))
     }
 }
 
@@ -273,6 +282,16 @@ fn take_identity(plan: &Plan) -> Result<(), (u32, Errno)> {
         dir if dir == c"/" => Ok(()),
         dir => fd::chdir(dir).map_err(|errno| (Step::WORKDIR, errno)),
     }
+}
+
+/// A session of its own with this terminal, which is also its standard streams unless it is given
+/// others.
+fn take_terminal(slave: Fd) -> leanbox_sys::Result<()> {
+    process::setsid()?;
+    terminal::make_controlling(slave)?;
+    (0..3).try_for_each(|stream| fd::dup_to(slave, stream, false))?;
+    fd::close(slave);
+    Ok(())
 }
 
 /// From the start to the program.

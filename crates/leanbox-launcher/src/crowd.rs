@@ -124,7 +124,7 @@ fn seat_one(
     // SAFETY: `place` has checked the number, and there are as many mailboxes as places.
     let mailbox = unsafe { mailboxes.add(seating.place as usize) };
     if plan.header().reports_end == 0 {
-        return place.seat.park(plan, mailbox, Some(joining)).map(drop);
+        return place.seat.park(plan, mailbox, Some(joining), None).map(drop);
     }
     if !has_left(&place.waited) {
         return Err(Errno::BUSY);
@@ -161,7 +161,7 @@ extern "C" fn wait(waiting: *mut c_void) -> ! {
     let prepared = joining
         .take_socket()
         .and_then(|()| process::set_signal(process::SIGCHLD, false))
-        .and_then(|()| place.seat.park(plan, mailbox, Some(joining)));
+        .and_then(|()| place.seat.park(plan, mailbox, Some(joining), None));
     let parked = match prepared {
         Ok(parked) => parked,
         Err(errno) => fail(Step::PARK, errno),

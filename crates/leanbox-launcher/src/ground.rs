@@ -3,13 +3,14 @@
 
 use crate::keeper::{Outcome, at};
 use crate::text::Text;
+use crate::wire::{Node, Plan};
 use core::ffi::CStr;
-use leanbox_sys::mount::{self, FsOption};
-use leanbox_sys::{AT_FDCWD, Errno, fd, process};
+use leanbox_sys::mount::{self, FsOption, Reach};
+use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, process};
 
 /// Leaves the host's mounts for a tmpfs of our own with only `/proc`, `/dev`, `/t` for the trees
 /// and `/new` for a slot's root.
-pub(crate) fn enter_minimal_mounts() -> Outcome<()> {
+pub(crate) fn enter_minimal_mounts(plan: Plan) -> Outcome<()> {
     at(2, mount::mount(c"none", c"/", mount::MS_REC | mount::MS_PRIVATE))?;
     let root = at(3, mount::new_filesystem(c"tmpfs", core::iter::empty(), mount::ATTR_NOSUID))?;
     at(4, mount::attach(root, c"/"))?;
@@ -19,7 +20,7 @@ pub(crate) fn enter_minimal_mounts() -> Outcome<()> {
     }
     fd::close(root);
     at(6, attach_proc())?;
-    attach_devices()?;
+    attach_devices(plan)?;
     at(8, mount::pivot_here())
 }
 
@@ -44,7 +45,7 @@ const DEVICES: [(&CStr, &CStr, u32, u32); 6] = [
 /// Binds the host's devices over the files of their names.
 fn show_hosts_devices() -> Outcome<()> {
     for (name, path, _, _) in DEVICES {
-        let node = at(7, mount::clone_tree(AT_FDCWD, path))?;
+        let node = at(7, mount::clone_tree(AT_FDCWD, path, Reach::Mount))?;
         let target = Text::new().push(c"dev/").push(name);
         at(7, mount::attach(node, target.as_cstr()))?;
         fd::close(node);
@@ -54,7 +55,7 @@ fn show_hosts_devices() -> Outcome<()> {
 
 /// The minimal `/dev` all slots share read-only: the devices every program expects
 /// (OCI runtime specification, "Default Devices"), and links to the standard streams.
-fn attach_devices() -> Outcome<()> {
+fn attach_devices(plan: Plan) -> Outcome<()> {
     const LINKS: [(&CStr, &CStr); 4] = [
         (c"/proc/self/fd", c"fd"),
         (c"/proc/self/fd/0", c"stdin"),
@@ -83,8 +84,24 @@ fn attach_devices() -> Outcome<()> {
     for folder in [c"shm", c"pts", c"mqueue"] {
         at(7, fd::mkdirat(dev, folder, 0o755))?;
     }
-    at(7, mount::set_attributes(dev, mount::ATTR_RDONLY, None))?;
+    let nodes: &[Node] = plan.table(plan.header().nodes);
+    nodes.iter().try_for_each(|node| at(7, make_node(plan, dev, node)))?;
+    at(7, mount::set_attributes(dev, mount::ATTR_RDONLY, None, Reach::Mount))?;
     at(7, mount::attach(dev, c"dev"))?;
     fd::close(dev);
     if made { Ok(()) } else { show_hosts_devices() }
+}
+
+/// One that the template asked for. It belongs to the host's root, whom no slot has, so that the
+/// permission bits for others are what everybody inside has.
+fn make_node(plan: Plan, dev: Fd, node: &Node) -> leanbox_sys::Result<()> {
+    let path = plan.text(node.path);
+    match node.mode & fd::S_IFMT {
+        fd::S_IFDIR => match fd::mkdirat(dev, path, node.mode & 0o777) {
+            Err(Errno::EXIST) => Ok(()),
+            made => made,
+        },
+        fd::S_IFLNK => fd::symlinkat(plan.text(node.target), dev, path),
+        _ => fd::mknodat(dev, path, node.mode, node.major, node.minor),
+    }
 }

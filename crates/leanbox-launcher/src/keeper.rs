@@ -18,7 +18,7 @@ use crate::wire::{
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
-use leanbox_sys::mount::{self, FsOption};
+use leanbox_sys::mount::{self, FsOption, Reach};
 use leanbox_sys::process::{self, CloneArgs, pr};
 use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, memory, socket, sync};
 
@@ -83,7 +83,7 @@ pub(crate) fn at<T>(line: u32, result: leanbox_sys::Result<T>) -> Outcome<T> {
 impl Keeper {
     fn set_up() -> Outcome<Self> {
         let plan = map_plan()?;
-        enter_minimal_mounts()?;
+        enter_minimal_mounts(plan)?;
         at(9, launcher::null_streams())?;
         leave_what_the_host_has();
         let _ = process::sethostname(plan.text(plan.header().hostname));
@@ -120,6 +120,9 @@ impl Keeper {
             let path = Text::new().push(c"/t/").number(index as u32);
             at(13, make_mount_point(path.as_cstr(), tree.file == 1))?;
             at(13, mount::attach(got.fds[index], path.as_cstr()))?;
+            // Else what is mounted on the host would come into slots, and where a capability lets
+            // somebody mount in a slot, that into the host (mount_namespaces(7)).
+            at(13, mount::mount(c"none", path.as_cstr(), mount::MS_REC | mount::MS_PRIVATE))?;
             fd::close(got.fds[index]);
             self.trees += 1;
         }
@@ -189,7 +192,14 @@ impl Keeper {
         }
         let mut trees = [-1; TREES_MAX];
         let cloned = self.clone_trees(&mut trees, Some(request));
-        let born = cloned.and_then(|()| self.bear(request, fds, &trees[..self.trees]));
+        let locks = self.plan.header().locks_trees == 1;
+        let mut shown = 0;
+        let born = cloned
+            .and_then(|()| if locks { show(&trees[..self.trees], &mut shown) } else { Ok(()) })
+            .and_then(|()| self.bear(request, fds, &trees[..self.trees]));
+        (0..shown).for_each(|index| {
+            let _ = mount::unmount(launcher::place_of(index).as_cstr(), mount::MNT_DETACH);
+        });
         close_all(&trees[..self.trees]);
         born
     }
@@ -259,7 +269,9 @@ impl Keeper {
         let trees: &[Tree] = self.plan.table(self.plan.header().trees);
         for (index, tree) in trees.iter().enumerate().take(self.trees) {
             let path = Text::new().push(c"/t/").number(index as u32);
-            let copy = mount::clone_tree(AT_FDCWD, path.as_cstr()).map_err(|e| (Step::TREE, e))?;
+            let reach = if tree.recursive == 1 { Reach::Tree } else { Reach::Mount };
+            let copy = mount::clone_tree(AT_FDCWD, path.as_cstr(), reach);
+            let copy = copy.map_err(|errno| (Step::TREE, errno))?;
             out[index] = copy;
             let (attributes, userns) = match slot {
                 Some(request) if tree.idmap == 1 => {
@@ -269,7 +281,8 @@ impl Keeper {
                 _ => (tree.attributes, None),
             };
             if attributes != 0 {
-                mount::set_attributes(copy, attributes, userns).map_err(|e| (Step::TREE, e))?;
+                mount::set_attributes(copy, attributes, userns, reach)
+                    .map_err(|errno| (Step::TREE, errno))?;
             }
         }
         Ok(())
@@ -306,6 +319,17 @@ impl Keeper {
         fd::open(target, fd::O_RDONLY | fd::O_DIRECTORY | fd::O_CLOEXEC)
             .map_err(|errno| (Step::ENTER, errno))
     }
+}
+
+/// Mounts a slot's trees over the template's while its launcher is cloned: what it inherits across
+/// user namespaces has its attributes locked, and so have the copies that it makes of it.
+fn show(trees: &[Fd], shown: &mut usize) -> Outcome<()> {
+    for (index, tree) in trees.iter().enumerate() {
+        let place = launcher::place_of(index);
+        mount::attach(*tree, place.as_cstr()).map_err(|errno| (Step::TREE, errno))?;
+        *shown = index + 1;
+    }
+    Ok(())
 }
 
 /// A process that only sleeps in the groups.

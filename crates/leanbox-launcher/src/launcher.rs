@@ -8,13 +8,15 @@ use crate::container::{self, Parked};
 use crate::crowd;
 use crate::making::Making;
 use crate::pages;
+use crate::text::Text;
 use crate::wire::{
     Kind, MAILBOX_BYTES, MAILBOXES_FD, Mailbox, Park, Plan, Report, Request, SLOT_FD, Step,
     TREES_MAX, bytes_of,
 };
 use core::sync::atomic::{AtomicU32, Ordering};
+use leanbox_sys::mount::{self, Reach};
 use leanbox_sys::process::{self, pr};
-use leanbox_sys::{Errno, Fd, fd, memory, socket, sync};
+use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, memory, socket, sync};
 
 /// How long a container may take to park: it is scheduled like any process.
 const PARK_PATIENCE_MS: u64 = 1000;
@@ -29,8 +31,16 @@ pub(crate) fn main(
     turn: (&'static AtomicU32, u32),
     request: Request,
 ) -> ! {
-    let mut making = Making::slot(plan, trees, groups, turn, request.cold == 1);
     take_socket(socket);
+    let mut locked = [-1; TREES_MAX];
+    let trees = match plan.header().locks_trees {
+        1 => match clone_locked(trees.len(), &mut locked) {
+            Ok(trees) => trees,
+            Err(errno) => fail(Step::TREE, errno),
+        },
+        _ => trees,
+    };
+    let mut making = Making::slot(plan, trees, groups, turn, request.cold == 1);
     // The kernel shares the CPUs out to sessions: each slot gets its share.
     let _ = process::setsid();
     let is_shared = plan.header().shared == 1;
@@ -49,7 +59,21 @@ pub(crate) fn main(
     if is_shared {
         crowd::serve(plan, mailbox);
     }
-    serve(plan, mailbox, making.for_host())
+    serve(plan, mailbox, making.for_host(), making.terminal())
+}
+
+/// Where a tree is mounted in the keeper.
+pub(crate) fn place_of(tree: usize) -> Text {
+    Text::new().push(c"/t/").number(tree as u32)
+}
+
+/// Copies of the trees that were inherited mounted.
+fn clone_locked(count: usize, trees: &mut [Fd; TREES_MAX]) -> leanbox_sys::Result<&[Fd]> {
+    let trees = trees.get_mut(..count).ok_or(Errno::INVAL)?;
+    for (index, tree) in trees.iter_mut().enumerate() {
+        *tree = mount::clone_tree(AT_FDCWD, place_of(index).as_cstr(), Reach::Tree)?;
+    }
+    Ok(trees)
 }
 
 /// The slot's own, and no other's.
@@ -101,7 +125,7 @@ pub(crate) fn fail(step: u32, errno: Errno) -> ! {
 }
 
 /// Parks a container, and in a slot that serves again the next ones.
-fn serve(plan: Plan, mailbox: *mut Mailbox, for_host: &[Fd]) -> ! {
+fn serve(plan: Plan, mailbox: *mut Mailbox, for_host: &[Fd], terminal: Option<Fd>) -> ! {
     let reports = plan.header().reports_end == 1;
     // Where the kernel tells the host how a process ended, nobody needs to be told here.
     let children = || match reports {
@@ -116,7 +140,11 @@ fn serve(plan: Plan, mailbox: *mut Mailbox, for_host: &[Fd]) -> ! {
         for_host.iter().copied().for_each(fd::close);
     }
     loop {
-        match container::park(plan, mailbox) {
+        let parked = container::park(plan, mailbox, terminal);
+        // The container's alone, so that the host sees when nobody has it open any more. A slot with
+        // a terminal serves once.
+        terminal.into_iter().for_each(fd::close);
+        match parked {
             Ok(parked) if reports => report_both(parked),
             Ok(_) => {}
             Err(errno) => fail(Step::PARK, errno),

@@ -8,9 +8,9 @@ use crate::launcher::report;
 use crate::wire::{Kind, LAUNCHER_ID, Op, OpKind, Plan, Report, SLOT_FD, Step};
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
-use leanbox_sys::mount::{self, FsOption};
+use leanbox_sys::mount::{self, FsOption, Reach};
 use leanbox_sys::process::{self, pr};
-use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, socket, sync};
+use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, socket, sync, terminal};
 
 /// The most descriptors a launcher opens for the host.
 const FOR_HOST_MAX: usize = 8;
@@ -32,6 +32,7 @@ pub(crate) struct Making<'a> {
     turn: Option<(&'static AtomicU32, u32)>,
     for_host: [Fd; FOR_HOST_MAX],
     opened: usize,
+    terminal: Option<Fd>,
 }
 
 /// The options of a file system in the plan: `key\0value\0…\0`.
@@ -71,6 +72,7 @@ impl<'a> Making<'a> {
             turn: None,
             for_host: [-1; FOR_HOST_MAX],
             opened: 0,
+            terminal: None,
         }
     }
 
@@ -92,9 +94,15 @@ impl<'a> Making<'a> {
         &self.for_host[..self.opened]
     }
 
+    /// The slave of the terminal that was made for the container.
+    pub(crate) fn terminal(&self) -> Option<Fd> {
+        self.terminal
+    }
+
     /// All operations in order; what the host wants opened comes last, when all else is closed.
     pub(crate) fn carry_out(&mut self, ops: &[Op]) -> Result<(), (u32, Errno)> {
-        let for_host = |op: &&Op| op.kind == OpKind::OpenForHost as u32;
+        let for_host =
+            |op: &&Op| [OpKind::OpenForHost, OpKind::Terminal].iter().any(|k| *k as u32 == op.kind);
         let step = |index: usize, errno| (Step::FIRST_OP + index as u32, errno);
         for (index, op) in ops.iter().enumerate().filter(|(_, op)| !for_host(op)) {
             self.one(op).map_err(|errno| step(index, errno))?;
@@ -108,10 +116,10 @@ impl<'a> Making<'a> {
 
     fn one(&mut self, op: &Op) -> leanbox_sys::Result<()> {
         type CarryOut = fn(&mut Making<'_>, &Op) -> leanbox_sys::Result<()>;
-        const KINDS: [(OpKind, CarryOut); 18] = [
+        const KINDS: [(OpKind, CarryOut); 19] = [
             (OpKind::AttachTree, |making, op| {
                 let tree = *making.trees.get(op.number as usize).ok_or(Errno::INVAL)?;
-                mount::attach(tree, making.text(op.text))
+                making.attach(op, tree, op.text)
             }),
             (OpKind::Chdir, |making, op| fd::chdir(making.text(op.text))),
             (OpKind::Pivot, |_, _| mount::pivot_here()),
@@ -132,14 +140,11 @@ impl<'a> Making<'a> {
             (OpKind::Rlimit, |_, op| process::set_limit(op.number as u32, op.extra)),
             (OpKind::AwaitIds, |making, _| making.await_ids()),
             (OpKind::EnsureFile, |making, op| {
-                let flags = fd::O_CREAT | fd::O_RDONLY | fd::O_CLOEXEC;
-                fd::openat(AT_FDCWD, making.text(op.text), flags, 0o644).map(fd::close)
+                let flags = fd::O_CREAT | fd::O_EXCL | fd::O_RDONLY | fd::O_CLOEXEC;
+                making.ensure(op, |dir, name| fd::openat(dir, name, flags, 0o644).map(fd::close))
             }),
             (OpKind::EnsureDir, |making, op| {
-                match fd::mkdirat(AT_FDCWD, making.text(op.text), 0o755) {
-                    Err(Errno::EXIST) => Ok(()),
-                    made => made,
-                }
+                making.ensure(op, |dir, name| fd::mkdirat(dir, name, 0o755))
             }),
             (OpKind::DropBounding, |_, op| drop_bounding(op.number)),
             (OpKind::BecomeLauncher, |making, op| become_launcher(&making.plan, op.number)),
@@ -148,7 +153,16 @@ impl<'a> Making<'a> {
                 // SAFETY: the plan's filter table holds struct sock_filter, 8 bytes each.
                 unsafe { process::set_filter(filter.as_ptr().cast(), filter.len() as u16) }
             }),
-            (OpKind::OpenForHost, |making, op| making.open_for_host(op)),
+            (OpKind::OpenForHost, |making, op| {
+                let flags = op.number as i32 | fd::O_CLOEXEC;
+                let opened = fd::open(making.text(op.text), flags)?;
+                making.keep_for_host(opened)
+            }),
+            (OpKind::Terminal, |making, op| {
+                let (master, slave) = terminal::new_pair(making.text(op.text))?;
+                making.terminal = Some(slave);
+                making.keep_for_host(master)
+            }),
         ];
         let (_, carry_out) =
             KINDS.iter().find(|(kind, _)| *kind as u32 == op.kind).ok_or(Errno::NOSYS)?;
@@ -164,9 +178,47 @@ impl<'a> Making<'a> {
     fn filesystem(&self, op: &Op) -> leanbox_sys::Result<()> {
         let options = options(&self.plan, op.text2);
         let made = mount::new_filesystem(self.text(op.text), options, op.number)?;
-        let attached = mount::attach(made, self.text(op.extra as u32));
+        let attached = self.attach(op, made, op.extra as u32);
         fd::close(made);
         attached
+    }
+
+    /// Attaches what is mounted nowhere at the text's place. Where that was asked for by somebody
+    /// who knows nothing of the root's links, and may be below what others write to, it is looked up
+    /// once, inside, and mounted on what was found: no link and no swap of a folder leads the mount
+    /// elsewhere (CVE-2021-30465), or over a part of `/proc` (CVE-2023-27561).
+    fn attach(&self, op: &Op, tree: Fd, place: u32) -> leanbox_sys::Result<()> {
+        const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+        if op.inside == 0 {
+            return mount::attach(tree, self.text(place));
+        }
+        let found = fd::open_inside(self.text(place), false)?;
+        let attached = match fd::filesystem_of(found) {
+            Ok(PROC_SUPER_MAGIC) => Err(Errno::PERM),
+            Ok(_) => mount::attach_at(tree, found),
+            Err(errno) => Err(errno),
+        };
+        fd::close(found);
+        attached
+    }
+
+    /// Makes a mount point: on the root itself, or with `inside` also in what is mounted on it. Else
+    /// that is left as it is, and has the mount point or lacks it.
+    fn ensure(
+        &self,
+        op: &Op,
+        make: impl Fn(Fd, &CStr) -> leanbox_sys::Result<()>,
+    ) -> leanbox_sys::Result<()> {
+        let folder = match fd::open_inside(self.text(op.text), op.inside == 0) {
+            Err(Errno::XDEV) => return Ok(()),
+            other => other?,
+        };
+        let made = make(folder, self.text(op.text2));
+        fd::close(folder);
+        match made {
+            Err(Errno::EXIST) => Ok(()),
+            made => made,
+        }
     }
 
     fn await_ids(&self) -> leanbox_sys::Result<()> {
@@ -198,9 +250,7 @@ impl<'a> Making<'a> {
         Ok(())
     }
 
-    fn open_for_host(&mut self, op: &Op) -> leanbox_sys::Result<()> {
-        let flags = op.number as i32 | fd::O_CLOEXEC;
-        let opened = fd::open(self.text(op.text), flags)?;
+    fn keep_for_host(&mut self, opened: Fd) -> leanbox_sys::Result<()> {
         *self.for_host.get_mut(self.opened).ok_or(Errno::INVAL)? = opened;
         self.opened += 1;
         Ok(())
@@ -219,15 +269,15 @@ fn unless_missing(result: leanbox_sys::Result<()>) -> leanbox_sys::Result<()> {
 /// are bound from it out of sight; move_mount(2) does not. What is mounted below comes along: the
 /// host's devices, where none can be made.
 fn bind_on_no_link(source: &CStr, target: &CStr) -> leanbox_sys::Result<()> {
-    let tree = mount::clone_whole_tree(AT_FDCWD, source)?;
+    let tree = mount::clone_tree(AT_FDCWD, source, Reach::Tree)?;
     let attached = mount::attach(tree, target);
     fd::close(tree);
     attached
 }
 
 fn read_only(path: &CStr) -> leanbox_sys::Result<()> {
-    let tree = mount::clone_tree(AT_FDCWD, path)?;
-    mount::set_attributes(tree, mount::ATTR_RDONLY, None)?;
+    let tree = mount::clone_tree(AT_FDCWD, path, Reach::Mount)?;
+    mount::set_attributes(tree, mount::ATTR_RDONLY, None, Reach::Mount)?;
     let attached = mount::attach(tree, path);
     fd::close(tree);
     attached

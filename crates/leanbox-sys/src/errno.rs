@@ -23,6 +23,8 @@ impl Errno {
     pub const BUSY: Self = Self(16);
     /// File exists.
     pub const EXIST: Self = Self(17);
+    /// On another mount.
+    pub const XDEV: Self = Self(18);
     /// Not a directory.
     pub const NOTDIR: Self = Self(20);
     /// Invalid argument.

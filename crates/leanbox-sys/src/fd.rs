@@ -13,6 +13,10 @@ pub const O_WRONLY: i32 = 1;
 pub const O_RDWR: i32 = 2;
 /// Create if missing.
 pub const O_CREAT: i32 = 0o100;
+/// Fail if it exists.
+pub const O_EXCL: i32 = 0o200;
+/// Never the session's terminal.
+pub const O_NOCTTY: i32 = 0o400;
 /// Close on exec.
 pub const O_CLOEXEC: i32 = 0o2000000;
 /// Only a place in the tree.
@@ -25,6 +29,14 @@ pub const O_DIRECTORY: i32 = 0o200000;
 pub const O_DIRECTORY: i32 = 0o40000;
 /// `CLOSE_RANGE_UNSHARE`-free close_range(2) number, the same on both machines.
 const CLOSE_RANGE: usize = 436;
+/// The bits of a mode that tell what it is (inode(7)).
+pub const S_IFMT: u32 = 0o170000;
+/// A folder.
+pub const S_IFDIR: u32 = 0o040000;
+/// A symbolic link.
+pub const S_IFLNK: u32 = 0o120000;
+/// A block device, for [`mknodat`].
+pub const S_IFBLK: u32 = 0o060000;
 /// A character device, for [`mknodat`].
 pub const S_IFCHR: u32 = 0o020000;
 
@@ -38,6 +50,38 @@ pub fn openat(dir: Fd, path: &CStr, flags: i32, mode: u32) -> Result<Fd> {
 /// open(2): relative to the current directory.
 pub fn open(path: &CStr, flags: i32) -> Result<Fd> {
     openat(AT_FDCWD, path, flags, 0)
+}
+
+/// A place below the current directory, which no link leads out of, nor one of `/proc`'s that
+/// are none: openat2(2) with `O_PATH`, `RESOLVE_IN_ROOT` and `RESOLVE_NO_MAGICLINKS`. `one_mount`:
+/// nothing mounted on the way is entered either (`RESOLVE_NO_XDEV`).
+pub fn open_inside(path: &CStr, one_mount: bool) -> Result<Fd> {
+    const OPENAT2: usize = 437;
+    const NO_XDEV: u64 = 1;
+    const NO_MAGICLINKS: u64 = 2;
+    const IN_ROOT: u64 = 0x10;
+    /// struct open_how.
+    #[repr(C)]
+    struct OpenHow {
+        flags: u64,
+        mode: u64,
+        resolve: u64,
+    }
+    let resolve = IN_ROOT | NO_MAGICLINKS | if one_mount { NO_XDEV } else { 0 };
+    let how = OpenHow { flags: (O_PATH | O_CLOEXEC) as u64, mode: 0, resolve };
+    let args =
+        [int(AT_FDCWD), path.as_ptr() as usize, &raw const how as usize, size_of::<OpenHow>()];
+    // SAFETY: the path is NUL-terminated and the structure as long as it says.
+    unsafe { call(OPENAT2, args) }.map(|fd| fd as Fd)
+}
+
+/// Which file system a descriptor is of: `f_type` of statfs(2).
+pub fn filesystem_of(fd: Fd) -> Result<u64> {
+    // struct statfs has 120 bytes; the type is its first word.
+    let mut stat = [0u64; 16];
+    // SAFETY: the buffer is longer than the structure.
+    unsafe { call(nr::FSTATFS, [int(fd), stat.as_mut_ptr() as usize]) }?;
+    Ok(stat[0])
 }
 
 /// close(2). Its error says nothing that can be acted on.
@@ -145,9 +189,9 @@ pub fn mkdirat(dir: Fd, path: &CStr, mode: u32) -> Result<()> {
     unsafe { call(nr::MKDIRAT, [int(dir), path.as_ptr() as usize, mode as usize]) }.map(drop)
 }
 
-/// mknodat(2) of a character device.
+/// mknodat(2); the device's number as the kernel takes it apart (`new_decode_dev`).
 pub fn mknodat(dir: Fd, path: &CStr, mode: u32, major: u32, minor: u32) -> Result<()> {
-    let device = (major << 8 | minor) as usize;
+    let device = (minor & 0xff | major << 8 | (minor & !0xff) << 12) as usize;
     // SAFETY: the path is NUL-terminated.
     unsafe { call(nr::MKNODAT, [int(dir), path.as_ptr() as usize, mode as usize, device]) }
         .map(drop)

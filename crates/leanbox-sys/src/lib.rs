@@ -30,6 +30,7 @@ pub mod process;
 pub mod socket;
 pub mod spawn;
 pub mod sync;
+pub mod terminal;
 
 pub use errno::{Errno, Result};
 

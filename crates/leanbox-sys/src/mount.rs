@@ -33,17 +33,26 @@ pub const MS_PRIVATE: u64 = 1 << 18;
 /// umount2(2): detach now, clean up later.
 pub const MNT_DETACH: u32 = 2;
 
-/// A detached copy of the mount at `path` (open_tree(2) with `OPEN_TREE_CLONE`).
-pub fn clone_tree(dir: Fd, path: &CStr) -> Result<Fd> {
-    let flags = 1 | 0o2000000 | if path.is_empty() { AT_EMPTY_PATH as usize } else { 0 };
-    // SAFETY: the path is NUL-terminated.
-    unsafe { call(OPEN_TREE, [int(dir), path.as_ptr() as usize, flags]) }.map(|fd| fd as Fd)
+/// How far a call on a mount reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// That mount alone.
+    Mount,
+    /// What is mounted below it as well (`AT_RECURSIVE`).
+    Tree,
 }
 
-/// The same with every mount below it.
-pub fn clone_whole_tree(dir: Fd, path: &CStr) -> Result<Fd> {
-    const AT_RECURSIVE: usize = 0x8000;
-    let flags = 1 | 0o2000000 | AT_RECURSIVE;
+impl Reach {
+    fn flag(self) -> usize {
+        const AT_RECURSIVE: usize = 0x8000;
+        if self == Self::Tree { AT_RECURSIVE } else { 0 }
+    }
+}
+
+/// A detached copy of the mount at `path` (open_tree(2) with `OPEN_TREE_CLONE`).
+pub fn clone_tree(dir: Fd, path: &CStr, reach: Reach) -> Result<Fd> {
+    let empty = if path.is_empty() { AT_EMPTY_PATH as usize } else { 0 };
+    let flags = 1 | 0o2000000 | empty | reach.flag();
     // SAFETY: the path is NUL-terminated.
     unsafe { call(OPEN_TREE, [int(dir), path.as_ptr() as usize, flags]) }.map(|fd| fd as Fd)
 }
@@ -53,6 +62,14 @@ pub fn attach(tree: Fd, path: &CStr) -> Result<()> {
     let args = [int(tree), c"".as_ptr() as usize, int(AT_FDCWD), path.as_ptr() as usize, 4];
     // SAFETY: both paths are NUL-terminated.
     unsafe { call(MOVE_MOUNT, args) }.map(drop)
+}
+
+/// Attaches a detached mount at the open place `place` (move_mount(2)).
+pub fn attach_at(tree: Fd, place: Fd) -> Result<()> {
+    const EMPTY_PATHS: usize = 0x44;
+    let empty = c"".as_ptr() as usize;
+    // SAFETY: both paths are NUL-terminated.
+    unsafe { call(MOVE_MOUNT, [int(tree), empty, int(place), empty, EMPTY_PATHS]) }.map(drop)
 }
 
 /// struct mount_attr of mount_setattr(2).
@@ -65,12 +82,12 @@ struct MountAttr {
 }
 
 /// Sets attributes of a mount (mount_setattr(2)); `userns` is used with [`ATTR_IDMAP`].
-pub fn set_attributes(tree: Fd, set: u64, userns: Option<Fd>) -> Result<()> {
+pub fn set_attributes(tree: Fd, set: u64, userns: Option<Fd>, reach: Reach) -> Result<()> {
     let userns = userns.map_or(0, |fd| fd as u64);
     let attr = MountAttr { set, clear: 0, propagation: 0, userns };
     let size = size_of::<MountAttr>();
-    let args =
-        [int(tree), c"".as_ptr() as usize, AT_EMPTY_PATH as usize, &raw const attr as usize, size];
+    let flags = AT_EMPTY_PATH as usize | reach.flag();
+    let args = [int(tree), c"".as_ptr() as usize, flags, &raw const attr as usize, size];
     // SAFETY: the path is NUL-terminated and the structure valid for `size` bytes.
     unsafe { call(MOUNT_SETATTR, args) }.map(drop)
 }

@@ -34,6 +34,7 @@ pub struct Command {
     streams: [Option<Stdio>; 3],
     fds: Vec<(i32, OwnedFd)>,
     timeout: Option<Duration>,
+    terminal_size: Option<(u16, u16)>,
     noop: bool,
     stamp: bool,
     message: Option<Message>,
@@ -59,6 +60,7 @@ impl Command {
             streams: [None, None, None],
             fds: Vec::new(),
             timeout: None,
+            terminal_size: None,
             noop: false,
             stamp: false,
             message: None,
@@ -135,13 +137,21 @@ impl Command {
         self
     }
 
+    /// The size of its terminal from its first instruction on
+    /// ([`TemplateBuilder::terminal`](crate::TemplateBuilder::terminal)); 0 × 0 unless set.
+    pub fn terminal_size(&mut self, rows: u16, columns: u16) -> &mut Self {
+        self.terminal_size = Some((rows, columns));
+        self
+    }
+
     /// Has the container tell when it woke ([`Outcome::first_instruction`]): for benchmarks.
     pub fn stamp(&mut self) -> &mut Self {
         self.stamp = true;
         self
     }
 
-    /// Starts the program and returns when it has been executed. Streams are inherited unless set.
+    /// Starts the program and returns when it has been executed. Streams are inherited unless set,
+    /// or are the terminal that the template gives.
     ///
     /// # Errors
     /// No slot, or the program cannot be executed: [`NotFound`](crate::ErrorKind::NotFound) (a
@@ -161,7 +171,7 @@ impl Command {
     }
 
     fn spawn_in(&mut self, pool: &Pool, how: Take) -> Result<Option<Container>> {
-        let streams = Streams::open(&self.streams, || Stdio::Inherit)?;
+        let streams = self.open_streams(pool, || Stdio::Inherit)?;
         let (tell, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|errno| Error::syscall("pipe2(O_CLOEXEC)", errno))?;
         let started = self.start(pool, streams, Some(&told), how)?;
@@ -175,7 +185,7 @@ impl Command {
     /// # Errors
     /// As for [`spawn`](Self::spawn).
     pub fn status(&mut self, pool: &Pool) -> Result<Outcome> {
-        let streams = Streams::open(&self.streams, || Stdio::Inherit)?;
+        let streams = self.open_streams(pool, || Stdio::Inherit)?;
         self.run_in(pool, streams)
     }
 
@@ -189,8 +199,12 @@ impl Command {
             self.streams[0] = Some(Stdio::Null);
         }
         let captured = || Stdio::Captured { max_bytes: CAPTURE_MAX_BYTES };
-        let streams = Streams::open(&self.streams, captured)?;
+        let streams = self.open_streams(pool, captured)?;
         self.run_in(pool, streams)
+    }
+
+    fn open_streams(&self, pool: &Pool, default: impl Fn() -> Stdio) -> Result<Streams> {
+        Streams::open(&self.streams, default, pool.template().inner.plan.terminal)
     }
 
     fn run_in(&mut self, pool: &Pool, streams: Streams) -> Result<Outcome> {
@@ -237,6 +251,9 @@ impl Command {
         let started = Started { began, start: Duration::ZERO, deadline, stamp_ns };
         // Whole before the start, so that nothing but a look at the clock is between it and a wait.
         let mut container = Container::new(pool.clone(), slot, ours, started, &self.program);
+        if pool.template().inner.plan.terminal {
+            container.take_terminal(self.terminal_size)?;
+        }
         container.start(self.go(), bytes, &fds)?;
         Ok(Some(container))
     }

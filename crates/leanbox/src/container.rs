@@ -3,6 +3,7 @@
 
 mod exec;
 mod pause;
+mod terminal;
 
 use self::exec::{closed_or_ended, exec_error, word_of};
 use crate::deadline::Deadline;
@@ -57,6 +58,10 @@ pub struct Container {
     pub stdout: Option<File>,
     /// The read end of its standard error, where piped.
     pub stderr: Option<File>,
+    /// The master of its terminal (pty(7)), where its template gives it one: what it prints, and what
+    /// it reads. Hostile input, as any output is: a terminal that shows it does what it says. A read
+    /// fails with EIO while nobody inside has the terminal open.
+    pub terminal: Option<File>,
 }
 
 /// A captured stream.
@@ -94,6 +99,7 @@ impl Container {
             stdin: stdin.0,
             stdout: stdout.0,
             stderr: stderr.0,
+            terminal: None,
         }
     }
 

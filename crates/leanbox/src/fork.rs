@@ -89,7 +89,7 @@ impl ForkedChild {
 impl Holder {
     pub(crate) fn make(inner: &Inner) -> Result<Self> {
         if inner.plan.holder.is_empty() {
-            return Err(Error::invalid("a writable root cannot be forked into"));
+            return Err(Error::invalid("a writable root or a terminal cannot be forked into"));
         }
         let group = inner.group("fork")?;
         let (process, socket) = ask_for_sleeper(inner, Ask::Hold, &[])?;

@@ -104,7 +104,7 @@ impl Making {
         };
         match first_reports(&self.socket, &launcher, plan) {
             Ok(Reached::Parked(container, opened)) => self
-                .into_slot(launcher, container, opened, plan.reuse)
+                .into_slot(launcher, container, opened, plan)
                 .map(|slot| Made::Slot(Box::new(slot))),
             Ok(Reached::Cold) => {
                 let Self { ground, group, socket, .. } = self;
@@ -125,7 +125,7 @@ impl Making {
         };
         match ready {
             Ok((again, container)) => self
-                .into_slot(again, container, Vec::new(), false)
+                .into_slot(again, container, Vec::new(), plan)
                 .map(|slot| Made::Slot(Box::new(slot))),
             Err(error) => {
                 // Its pidfd may not have come, so that only its group tells when it is gone.
@@ -154,14 +154,15 @@ impl Making {
         self,
         launcher: OwnedFd,
         container: OwnedFd,
-        opened: Vec<OwnedFd>,
-        reuse: bool,
+        mut opened: Vec<OwnedFd>,
+        plan: &Plan,
     ) -> Result<Slot, Unmade> {
         let Some(group) = &self.group else {
             return Err(self.failed(gone(), launcher));
         };
+        let terminal = if plan.terminal { opened.pop() } else { None };
         let seen = group.baseline().and_then(|baseline| {
-            let traces = if reuse { Some(Traces::first_look(opened)?) } else { None };
+            let traces = if plan.reuse { Some(Traces::first_look(opened)?) } else { None };
             Ok((baseline, traces))
         });
         match (seen, self) {
@@ -173,6 +174,7 @@ impl Making {
                 container,
                 baseline,
                 traces,
+                terminal,
                 gave_fds: false,
             }),
             (seen, making) => Err(making.failed(seen.err().unwrap_or_else(gone), launcher)),

@@ -4,7 +4,7 @@
 
 use crate::filter::Instruction;
 use crate::identity::Identity;
-use leanbox_launcher::wire::{Op, OpKind, PlanHeader, Step, Table, Tree, bytes_of};
+use leanbox_launcher::wire::{Node, Op, OpKind, PlanHeader, Step, Table, Tree, bytes_of};
 use rustix::io::Errno;
 
 /// Everything that decides how slots of a template are made.
@@ -21,10 +21,30 @@ pub(crate) struct Plan {
     pub(crate) shared: bool,
     pub(crate) leases_net: bool,
     pub(crate) reports_end: bool,
+    pub(crate) terminal: bool,
+    pub(crate) locks_trees: bool,
+    pub(crate) nodes: Vec<NodeWords>,
     pub(crate) filter: Vec<Instruction>,
     pub(crate) trees: Vec<Tree>,
     pub(crate) slot: Vec<Operation>,
     pub(crate) holder: Vec<Operation>,
+}
+
+/// What is made in the template's `/dev`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NodeWords {
+    pub(crate) path: String,
+    /// Where a link leads.
+    pub(crate) target: String,
+    pub(crate) mode: u32,
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+}
+
+impl NodeWords {
+    pub(crate) fn at(path: &str) -> Self {
+        Self { path: path.to_string(), ..Self::default() }
+    }
 }
 
 /// An operation with its words.
@@ -37,12 +57,14 @@ pub(crate) struct Operation {
     target: String,
     number: u64,
     extra: u64,
+    /// The place's links are followed, inside the root.
+    inside: bool,
 }
 
 impl Operation {
     fn new(kind: OpKind) -> Self {
         let (text, target) = (String::new(), String::new());
-        Self { kind, text, second: Vec::new(), target, number: 0, extra: 0 }
+        Self { kind, text, second: Vec::new(), target, number: 0, extra: 0, inside: false }
     }
 
     pub(crate) fn plain(kind: OpKind) -> Self {
@@ -79,6 +101,25 @@ impl Operation {
         Self { second, target: target.into(), number, ..Self::path(OpKind::Filesystem, kind) }
     }
 
+    /// The same with the place's links followed inside the root.
+    pub(crate) fn inside(self) -> Self {
+        Self { inside: true, ..self }
+    }
+
+    /// `anywhere`: in what is mounted on the root, too.
+    pub(crate) fn ensure_dir(folder: &str, name: &str, anywhere: bool) -> Self {
+        Self::ensure(OpKind::EnsureDir, folder, name, anywhere)
+    }
+
+    pub(crate) fn ensure_file(folder: &str, name: &str, anywhere: bool) -> Self {
+        Self::ensure(OpKind::EnsureFile, folder, name, anywhere)
+    }
+
+    fn ensure(kind: OpKind, folder: &str, name: &str, inside: bool) -> Self {
+        let second = vec![(name.to_string(), String::new())];
+        Self { second, inside, ..Self::path(kind, folder) }
+    }
+
     pub(crate) fn rlimit(resource: u32, value: u64) -> Self {
         Self { extra: value, ..Self::number(OpKind::Rlimit, u64::from(resource)) }
     }
@@ -90,7 +131,9 @@ impl Operation {
     /// As strace would print it.
     fn words(&self) -> String {
         let (text, second) = (&self.text, self.second.first());
+        let name = second.map_or("", |(name, _)| name.as_str());
         match self.kind {
+            OpKind::AttachTree if self.inside => format!("mounting a volume at {text:?} inside"),
             OpKind::AttachTree => format!("move_mount(tree {}, {text:?})", self.number),
             OpKind::Chdir => format!("chdir({text:?})"),
             OpKind::Pivot => "pivot_root(\".\", \".\")".into(),
@@ -105,12 +148,13 @@ impl Operation {
             OpKind::Unshare => format!("unshare({:#x})", self.number),
             OpKind::Rlimit => format!("prlimit(resource {}, {})", self.number, self.extra),
             OpKind::AwaitIds => "setresuid(0, 0, 0)".into(),
-            OpKind::EnsureFile => format!("open({text:?}, O_CREAT)"),
-            OpKind::EnsureDir => format!("mkdir({text:?})"),
+            OpKind::EnsureFile => format!("open({name:?} in {text:?}, O_CREAT)"),
+            OpKind::EnsureDir => format!("mkdir({name:?} in {text:?})"),
             OpKind::DropBounding => "prctl(PR_CAPBSET_DROP)".into(),
             OpKind::BecomeLauncher => format!("capset({:#x})", self.number),
             OpKind::Filter => "seccomp(SECCOMP_SET_MODE_FILTER)".into(),
             OpKind::OpenForHost => format!("open({text:?})"),
+            OpKind::Terminal => format!("new terminal of {text:?}"),
         }
     }
 }
@@ -135,6 +179,7 @@ impl Plan {
             }
             Step::RECEIVE => "recvmsg(start)".into(),
             Step::JOIN => Operation::plain(OpKind::JoinGroups).words(),
+            Step::TERMINAL => "ioctl(TIOCSCTTY)".into(),
             Step::DESCRIPTOR => "dup3(descriptor)".into(),
             Step::WORKDIR => format!("chdir({:?})", self.workdir),
             step => format!("keeper set-up, step {}", step.saturating_sub(Step::KEEPER) / 16),
@@ -150,6 +195,7 @@ impl Plan {
         };
         let slot: Vec<Op> = self.slot.iter().map(|op| layout.operation(op)).collect();
         let holder: Vec<Op> = self.holder.iter().map(|op| layout.operation(op)).collect();
+        let nodes: Vec<Node> = self.nodes.iter().map(|node| layout.node(node)).collect();
         let mut header = PlanHeader {
             length: 0,
             namespaces: self.namespaces,
@@ -159,6 +205,7 @@ impl Plan {
             slot_ops: layout.table(&slot),
             holder_ops: layout.table(&holder),
             trees: layout.table(&self.trees),
+            nodes: layout.table(&nodes),
             filter: layout.table(&self.filter),
             groups: layout.table(&self.identity.groups),
             uid: self.identity.uid,
@@ -169,6 +216,8 @@ impl Plan {
             leases_net: u32::from(self.leases_net),
             shared: u32::from(self.shared),
             reports_end: u32::from(self.reports_end),
+            locks_trees: u32::from(self.locks_trees),
+            unused: 0,
         };
         header.length = layout.bytes.len() as u64;
         layout.bytes[..size_of::<PlanHeader>()].copy_from_slice(bytes_of(&header));
@@ -216,7 +265,14 @@ impl Layout {
         }
         self.bytes.push(0);
         let extra = if op.kind == OpKind::Filesystem { u64::from(target) } else { op.extra };
-        Op { kind: op.kind as u32, text, text2, unused: 0, number: op.number, extra }
+        let inside = u32::from(op.inside);
+        Op { kind: op.kind as u32, text, text2, inside, number: op.number, extra }
+    }
+
+    fn node(&mut self, node: &NodeWords) -> Node {
+        let NodeWords { mode, major, minor, .. } = *node;
+        let (path, target) = (self.text(&node.path), self.text(&node.target));
+        Node { path, target, mode, major, minor, unused: 0 }
     }
 }
 

@@ -92,6 +92,41 @@ impl Rootfs {
         }
     }
 
+    /// Makes what is missing of a mount point in the folder of a read-only root, where no slot can
+    /// do so. No link leads out of it.
+    pub(crate) fn ensure_inside(&self, target: &str, is_folder: bool) -> Result<()> {
+        let Kind::Folder { path, dir } = &self.kind else { return Ok(()) };
+        let place = format!("{}{target}", path.display());
+        let refuse = |errno| {
+            let error = Error::syscall(&place, errno).during("mount point");
+            error.remedy("make it in the root file system, or have a writable root")
+        };
+        let below = |inside: &str| {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            rustix::fs::openat2(dir, inside, flags, Mode::empty(), resolve)
+        };
+        let proc = below("/proc").and_then(|dir| file_of(&dir)).map_err(refuse)?;
+        let mut parent = below("/").map_err(refuse)?;
+        let ends = target.match_indices('/').map(|(at, _)| at).skip(1).chain([target.len()]);
+        for end in ends {
+            let inside = &target[..end];
+            parent = match below(inside) {
+                Err(Errno::NOENT) => {
+                    let name = inside.rsplit('/').next().unwrap_or(inside);
+                    let is_folder = is_folder || end < target.len();
+                    make(&parent, name, is_folder).and_then(|()| below(inside)).map_err(refuse)?
+                }
+                found => found.map_err(refuse)?,
+            };
+            // Where a link leads into it: refused in the slot, and not to be littered here.
+            if file_of(&parent).map_err(refuse)? == proc {
+                return Err(refuse(Errno::PERM));
+            }
+        }
+        Ok(())
+    }
+
     /// The path to speak of in messages.
     pub(crate) fn display(&self) -> String {
         match &self.kind {
@@ -142,6 +177,20 @@ impl Rootfs {
                 .unwrap_or(Err(Errno::NOENT)),
         }
     }
+}
+
+/// What tells one file from another (stat(2)).
+fn file_of(fd: &OwnedFd) -> Result<(u64, u64), Errno> {
+    rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino))
+}
+
+/// A new folder, or a new empty file.
+fn make(parent: &OwnedFd, name: &str, is_folder: bool) -> Result<(), Errno> {
+    if is_folder {
+        return rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755));
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
 }
 
 /// A detached copy of what `fd` names (open_tree(2)).

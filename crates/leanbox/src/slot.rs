@@ -49,6 +49,8 @@ pub(crate) struct Slot {
     pub(crate) baseline: Baseline,
     /// Of a slot that serves again.
     pub(crate) traces: Option<Traces>,
+    /// The master of its terminal, taken before it ran anything.
+    pub(crate) terminal: Option<OwnedFd>,
     /// Descriptors were sent into the slot, and may lie there still.
     pub(crate) gave_fds: bool,
 }

@@ -39,6 +39,7 @@ struct Stream {
 
 #[derive(Debug, Default)]
 enum Theirs {
+    /// What the container has when nothing is sent: its terminal, else its `/dev/null`.
     #[default]
     Null,
     Inherited,
@@ -53,10 +54,17 @@ pub(crate) enum Ours {
 }
 
 impl Streams {
-    pub(crate) fn open(asked: &[Option<Stdio>; 3], default: impl Fn() -> Stdio) -> Result<Self> {
-        let one = |index: usize| match &asked[index] {
-            Some(stdio) => Stream::open(stdio, index),
-            None => Stream::open(&default(), index),
+    /// What is not asked for is the container's terminal, where it has one, in place of `Inherit`.
+    pub(crate) fn open(
+        asked: &[Option<Stdio>; 3],
+        default: impl Fn() -> Stdio,
+        has_terminal: bool,
+    ) -> Result<Self> {
+        let one = |index: usize| match (&asked[index], default()) {
+            (Some(Stdio::Null), _) if has_terminal => Stream::null(),
+            (Some(stdio), _) => Stream::open(stdio, index),
+            (None, Stdio::Inherit) if has_terminal => Ok(Stream::default()),
+            (None, default) => Stream::open(&default, index),
         };
         Ok(Self { streams: [one(0)?, one(1)?, one(2)?] })
     }
@@ -103,6 +111,13 @@ impl Stream {
                 Ok(Self { theirs: Theirs::Own(copy), ours: None })
             }
         }
+    }
+
+    /// Where the container's own would be its terminal.
+    fn null() -> Result<Self> {
+        let null = File::options().read(true).write(true).open("/dev/null");
+        let null = null.map_err(|error| Error::io("/dev/null", &error))?;
+        Ok(Self { theirs: Theirs::Own(null.into()), ours: None })
     }
 
     fn pipe(index: usize, ours: impl Fn(File) -> Ours) -> Result<Self> {

@@ -20,23 +20,11 @@ use crate::upper::{Turn, Upper};
 use crate::{Capability, Error, ErrorKind, Limits, Result, Rootfs, probe};
 use leanbox_launcher::wire::{Ask, Request};
 use rustix::io::Errno;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The number of the first slot.
 const FIRST: u32 = 1;
-
-/// A file or folder of the host shown inside, with the host's owners.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bind {
-    /// On the host.
-    pub source: PathBuf,
-    /// Inside; made if missing where the root is writable.
-    pub target: PathBuf,
-    /// Not to be written.
-    pub read_only: bool,
-}
 
 /// What was made before anybody asked, for whoever comes first.
 #[derive(Debug, Default)]
@@ -50,7 +38,7 @@ enum First {
 /// Builds a [`Template`].
 #[derive(Debug)]
 pub struct TemplateBuilder {
-    recipe: Recipe,
+    pub(crate) recipe: Recipe,
 }
 
 /// A template, shared by whoever uses it; its keeper ends with the last user.
@@ -110,13 +98,6 @@ impl TemplateBuilder {
     #[must_use]
     pub fn network(mut self, network: Network) -> Self {
         self.recipe.network = network;
-        self
-    }
-
-    /// Shows a file or folder of the host.
-    #[must_use]
-    pub fn bind(mut self, bind: Bind) -> Self {
-        self.recipe.binds.push(bind);
         self
     }
 
@@ -182,6 +163,7 @@ impl TemplateBuilder {
         let recipe = self.recipe;
         recipe.limits.validate()?;
         recipe.check_policy()?;
+        recipe.check_mounts()?;
         let is_shared = recipe.policy == Policy::Shared;
         let limits = recipe.group_limits();
         let spec = recipe.user.clone().unwrap_or_else(|| recipe.rootfs.config().user.clone());
@@ -215,6 +197,7 @@ impl TemplateBuilder {
             // Ids cannot be mapped: one block for all slots, on an owner-shifted copy.
             _ => {
                 first = first.back_to_group();
+                recipe::check_unmapped(&recipe)?;
                 let plan = recipe::plan(&recipe, identity, false)?;
                 let trees = shifted::trees(&recipe, &mut owner, block)?;
                 (Keeper::begin(&plan, &trees, &memory, block)?.ready(&plan)?, plan, Some(block))
@@ -262,7 +245,7 @@ impl Template {
     /// of ids on an owner-shifted copy.
     #[must_use]
     pub fn maps_ids(&self) -> bool {
-        self.inner.plan.trees.iter().any(|tree| tree.idmap == 1)
+        self.inner.plan.trees.first().is_some_and(|tree| tree.idmap == 1)
     }
 
     /// The keeper's process id (for measuring; never to be signalled).

@@ -5,8 +5,11 @@
 
 mod common;
 
-use common::{Folder, busybox, says, upper};
-use leanbox::{Command, ErrorKind, Pool, Result, Rootfs, Template};
+use common::{Folder, busybox, run, says, sh, upper};
+use leanbox::{
+    Bind, Capability, Command, ErrorKind, Policy, Pool, Result, Rootfs, Template, TemplateBuilder,
+};
+use std::fs;
 use std::process;
 
 fn on(lower: &Folder, upper: &Folder) -> Result<Template> {
@@ -80,4 +83,108 @@ fn containers_one_after_the_other_see_what_was_written() {
             assert_eq!(says(&pool, "cat /etc/written"), format!("{reserve} {run}"));
         }
     }
+}
+
+/// A root with a layer in memory.
+fn in_memory(root: &Folder, bytes: u64) -> TemplateBuilder {
+    Template::builder(Rootfs::open(&root.0).unwrap()).writable(bytes)
+}
+
+fn pool(builder: TemplateBuilder) -> Pool {
+    Pool::new(&builder.build().unwrap(), 0).unwrap()
+}
+
+#[test]
+fn a_layer_in_memory_takes_what_programs_do_to_a_root_and_is_thrown_away() {
+    let root = busybox("memory");
+    fs::create_dir_all(root.0.join("srv/old/deep")).unwrap();
+    fs::write(root.0.join("srv/old/deep/file"), "old\n").unwrap();
+    let mut builder = in_memory(&root, 64 << 20);
+    for capability in Capability::DOCKER_DEFAULT {
+        builder = builder.cap_add(*capability);
+    }
+    let pool = pool(builder);
+    let before = says(&pool, "find / -xdev | sort");
+    let script = "set -e; echo new >/etc/made; echo more >>/etc/passwd; rm /etc/group; rm -r /home; mkdir /home; ls /home; \
+        chown 1000:44 /etc/made /root; stat -c %u:%g /etc/made /root; chmod 4755 /bin/busybox; \
+        ln /etc/made /etc/hard; ln -s made /etc/soft; cat /etc/hard /etc/soft; \
+        /bin/busybox cp /bin/busybox /bin/copy; /bin/busybox mv /bin/copy /bin/cp; /bin/cp /etc/made /etc/again; \
+        /bin/busybox mv /srv/old /srv/new; cat /srv/new/deep/file; test ! -e /srv/old; \
+        mkdir /srv/dir; touch /srv/dir/x; /bin/busybox mv /srv/dir /srv/other; ls /srv/other; \
+        touch /etc/old; /bin/busybox mv /etc/old /etc/made; test ! -s /etc/made; echo done";
+    let seen = says(&pool, script);
+    assert_eq!(seen, "1000:44\n1000:44\nnew\nnew\nold\nx\ndone");
+    // The next slot and the host's folder know nothing of it.
+    assert_eq!(says(&pool, "find / -xdev | sort"), before);
+    assert!(!root.0.join("etc/made").exists() && root.0.join("home/app/note").exists());
+}
+
+#[test]
+fn a_full_layer_in_memory_is_told_inside_and_bounded_in_files() {
+    let root = busybox("full");
+    let pool = pool(in_memory(&root, 4 << 20));
+    let script = "exec 2>&1; head -c 9999999 /dev/zero >/home/x; stat -c %s /home/x; echo y >/home/y || echo full; rm /home/x; echo z >/home/z && cat /home/z";
+    let seen = String::from_utf8_lossy(&sh(&pool, script).stdout.bytes).into_owned();
+    assert_eq!(seen.matches("No space left on device").count(), 1, "{seen}");
+    assert!(seen.ends_with("full\nz\n"), "{seen}");
+    let script = "cd /home; i=0; while touch f$i; do i=$((i+1)); done 2>/dev/null; test $i -gt 500 && test $i -lt 1100 && echo bounded; rm -f f1 f2; echo again >f1; cat f1";
+    assert_eq!(says(&pool, script), "bounded\nagain");
+}
+
+#[test]
+fn slots_with_a_layer_in_memory_are_many_and_each_has_its_own() {
+    let root = busybox("many");
+    let pool = Pool::new(&in_memory(&root, 1 << 20).build().unwrap(), 3).unwrap();
+    let mine = |text: &str| {
+        Command::new("sh")
+            .args(["-c", &format!("echo {text} >/etc/mine; exec sleep 60")])
+            .spawn(&pool)
+            .unwrap()
+    };
+    let running: Vec<_> = ["one", "two"].map(mine).into();
+    assert_eq!(says(&pool, "test -e /etc/mine || echo none"), "none");
+    drop(running);
+    let mounts = run(&pool, "cat", &["/proc/self/mountinfo"]);
+    let line = mounts.lines().find(|line| line.split(' ').nth(4) == Some("/")).unwrap();
+    assert!(line.contains(" - overlay ") && line.contains("nosuid,nodev"), "{line}");
+    assert!(!mounts.contains(" /new"), "{mounts}");
+}
+
+#[test]
+fn mount_points_of_a_layer_in_memory_are_made_in_it() {
+    let (root, volume) = (busybox("points"), busybox("points-volume"));
+    let builder = in_memory(&root, 1 << 20).bind(Bind::new(&volume.0, "/srv/a/b").read_only());
+    let builder = builder.bind(Bind::new(volume.0.join("etc/passwd"), "/opt/passwd").read_only());
+    let pool = pool(builder);
+    assert_eq!(says(&pool, "cat /opt/passwd | wc -l; ls /srv/a/b | wc -l; touch /srv/a/c"), "2\n7");
+    assert!(!root.0.join("srv").exists() && !root.0.join("opt").exists());
+}
+
+#[test]
+fn a_layer_in_memory_goes_with_once_and_a_plain_root_only() {
+    let (root, upper) = (busybox("plain"), upper("plain-upper"));
+    for policy in [Policy::Reuse, Policy::Shared] {
+        let refused = in_memory(&root, 1 << 20).policy(policy).build().unwrap_err();
+        assert!(refused.to_string().contains("a writable root"), "{refused}");
+    }
+    let overlay = Rootfs::overlay(std::slice::from_ref(&root.0), &upper.0).unwrap();
+    let refused = Template::builder(overlay).writable(1 << 20).build().unwrap_err();
+    assert!(refused.to_string().contains("writable overlay already"), "{refused}");
+    assert!(in_memory(&root, 1).build().unwrap_err().to_string().contains("at least"));
+    assert!(in_memory(&root, 1 << 20).build().unwrap().fork_noop().is_err());
+    // Owners are shifted where they cannot be mapped.
+    let unmapped = pool(in_memory(&root, 1 << 20).without_idmap());
+    assert_eq!(says(&unmapped, "echo x >/etc/x; stat -c %u /etc/x /home/app"), "0\n1000");
+}
+
+#[test]
+fn writable_roots_of_both_kinds_go_with_the_capability_to_mount() {
+    let (root, upper) = (busybox("admin"), upper("admin-upper"));
+    let overlay = Rootfs::overlay(std::slice::from_ref(&root.0), &upper.0).unwrap();
+    for builder in [Template::builder(overlay), in_memory(&root, 1 << 20)] {
+        let pool = pool(builder.cap_add(Capability::SysAdmin));
+        let script = "echo x >/etc/made; mkdir /m; mount -t tmpfs none /m && cat /etc/made";
+        assert_eq!(says(&pool, script), "x");
+    }
+    assert!(upper.0.join("diff/etc/made").exists() && !root.0.join("etc/made").exists());
 }

@@ -8,14 +8,14 @@ use core::ffi::CStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum OpKind {
-    /// Attach tree `number` at `text` (move_mount(2)).
+    /// Attach tree `number` at `text` (move_mount(2)), found as `inside` says.
     AttachTree = 1,
     /// chdir(2) to `text`.
     Chdir,
     /// pivot_root(2) into the current directory.
     Pivot,
     /// New file system of type `text` with options `text2` (`key\0value\0…\0\0`) and attributes
-    /// `number`, attached at the text at offset `extra`.
+    /// `number`, attached at the text at offset `extra`, found as `inside` says.
     Filesystem,
     /// Bind `text` on `text2`, which must not be a link (move_mount(2)); with `number` 1 what
     /// does not exist is left out (mount(2)).
@@ -35,9 +35,10 @@ pub enum OpKind {
     Rlimit,
     /// Wait until the keeper has written the id maps, then become user and group 0.
     AwaitIds,
-    /// Make the empty file `text` if it is missing.
+    /// Make the empty file `text2` in the folder `text` if it is missing. Links are followed inside
+    /// the root only; in what is mounted on it nothing is made unless `inside` is 1.
     EnsureFile,
-    /// Make the folder `text` if it is missing.
+    /// Make the folder `text2` in the folder `text` if it is missing, likewise.
     EnsureDir,
     /// Drop every capability but those of mask `number` from the bounding set.
     DropBounding,
@@ -47,6 +48,9 @@ pub enum OpKind {
     Filter,
     /// Open `text` with the open(2) flags `number` and hand it to the host with the report.
     OpenForHost,
+    /// Make a terminal in the slot's devpts (pty(7)): the host gets its master with the report, the
+    /// container its slave as controlling terminal and standard streams.
+    Terminal,
 }
 
 /// An operation with its arguments; texts are offsets of NUL-terminated strings in the plan.
@@ -59,8 +63,9 @@ pub struct Op {
     pub text: u32,
     /// Second text.
     pub text2: u32,
-    /// Explicit padding.
-    pub unused: u32,
+    /// 1: links of the place to mount on are followed inside the root, the last one too, and it may
+    /// not be in a proc. 0: the last one is not followed.
+    pub inside: u32,
     /// First number.
     pub number: u64,
     /// Second number.
@@ -87,6 +92,28 @@ pub struct Tree {
     pub idmap: u32,
     /// 1: a file, not a folder.
     pub file: u32,
+    /// 1: with all that is mounted below it.
+    pub recursive: u32,
+    /// Explicit padding.
+    pub unused: u32,
+}
+
+/// What the template's `/dev` has beside the devices that every program expects.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Node {
+    /// Text: path below `/dev`.
+    pub path: u32,
+    /// Text: where a link leads.
+    pub target: u32,
+    /// Type and permission bits (inode(7)): a device, a folder or a link.
+    pub mode: u32,
+    /// Of a device.
+    pub major: u32,
+    /// Of a device.
+    pub minor: u32,
+    /// Explicit padding.
+    pub unused: u32,
 }
 
 /// The head of a plan.
@@ -105,6 +132,8 @@ pub struct PlanHeader {
     pub holder_ops: Table,
     /// [`Tree`]s.
     pub trees: Table,
+    /// [`Node`]s.
+    pub nodes: Table,
     /// struct sock_filter entries.
     pub filter: Table,
     /// Supplementary groups of the container, `u32`s.
@@ -131,6 +160,11 @@ pub struct PlanHeader {
     /// 1: the launcher reports what was parked, reaps it and reports its end; 0: the container
     /// reports itself, and the kernel tells the host of its end (Linux 6.15).
     pub reports_end: u32,
+    /// 1: nobody inside may change the trees' attributes, whatever capabilities there are: a slot
+    /// inherits them mounted, and so locked (mount_namespaces(7)).
+    pub locks_trees: u32,
+    /// Explicit padding.
+    pub unused: u32,
 }
 
 /// A plan mapped into memory. Every access is checked against its length.

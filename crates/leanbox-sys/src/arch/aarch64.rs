@@ -78,6 +78,7 @@ pub(crate) mod nr {
     pub(crate) const UMOUNT2: usize = 39;
     pub(crate) const MOUNT: usize = 40;
     pub(crate) const PIVOT_ROOT: usize = 41;
+    pub(crate) const FSTATFS: usize = 44;
     pub(crate) const CHDIR: usize = 49;
     pub(crate) const FCHDIR: usize = 50;
     pub(crate) const CHROOT: usize = 51;

@@ -293,6 +293,12 @@ static void loopback(void) {
     TRY(sendto(socket(AF_INET, SOCK_DGRAM, 0), "x", 1, 0, (struct sockaddr *)&to, sizeof to));
 }
 
+static void terminals(void) {
+    int count = 0;
+    while (open("/dev/ptmx", O_RDWR | O_NOCTTY) >= 0) count++;
+    printf("%d %d\n", count, errno);
+}
+
 static void pids(int last) {
     for (int pid = 1; pid <= last; pid++) {
         char path[64];
@@ -346,6 +352,7 @@ int main(int argc, char **argv) {
     WORD("hidden", hidden(with));
     WORD("hidden-look", hidden_look());
     WORD("loopback", loopback());
+    WORD("terminals", terminals());
     WORD("pids", pids(atoi(with)));
     WORD("held-end", held_end());
     WORD("foreign-call", foreign_call());

@@ -46,7 +46,7 @@ fn fill(root: &Path) {
     }
     fs::copy("/bin/busybox", root.join("bin/busybox"))
         .expect("the tests need busybox: apt-get install busybox-static");
-    let applets = "sh cat echo id ls true false sleep head dd mkdir rm touch chmod ps kill stat \
+    let applets = "sh cat echo cut mv id ls true false sleep head dd mkdir rm touch chmod ps kill stat \
         hostname env pwd grep wc mount umount mknod chroot ip tr sed dmesg chown ln tail seq find \
         sync yes nc ipcs ipcrm setsid unshare date test printf";
     for applet in applets.split_whitespace() {
