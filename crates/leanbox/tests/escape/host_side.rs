@@ -4,6 +4,7 @@ use crate::cases::{Attack, CASES};
 use crate::classic::Cached;
 use crate::common::{self, Folder};
 use crate::images;
+use crate::itself;
 use crate::stage::{MODE, Stage, TERMINAL, WORDS};
 use crate::verdict::Verdict;
 use leanbox::{Command, Policy, Pool, Rootfs, Stdio, Template};
@@ -15,9 +16,8 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::os::unix::net::{SocketAddr, UnixListener};
-use std::path::Path;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -71,36 +71,13 @@ impl Outside {
 /// A root with this program in it, plainly, with its owner's id, and with capabilities.
 pub(crate) fn root_like(name: &str) -> Folder {
     const CAPABILITIES: [u32; 5] = [0x0200_0001, 0b11, 0, 0, 0];
-    let root = common::busybox(&format!("escape-{name}"));
-    let own = fs::read("/proc/self/exe").unwrap();
-    for (program, mode) in [("escape", 0o755), ("set-id", 0o6755), ("set-capabilities", 0o755)] {
-        let path = root.0.join("bin").join(program);
-        fs::write(&path, &own).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-    }
+    let programs = [("escape", 0o755), ("set-id", 0o6755), ("set-capabilities", 0o755)];
+    let root = itself::root(&format!("escape-{name}"), &programs);
     let value: Vec<u8> = CAPABILITIES.iter().flat_map(|word| word.to_le_bytes()).collect();
     let path = root.0.join("bin/set-capabilities");
     rustix::fs::setxattr(&path, "security.capability", &value, XattrFlags::empty()).unwrap();
     symlink("escape", root.0.join("bin/first")).unwrap();
-    copy_libraries(&root.0, &own);
     root
-}
-
-/// What the program is linked to, at the places where it looks.
-fn copy_libraries(root: &Path, program: &[u8]) {
-    let maps = fs::read_to_string("/proc/self/maps").unwrap();
-    let mapped = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
-    let mut files: Vec<String> =
-        mapped.filter(|path| path.contains(".so")).map(String::from).collect();
-    let head = String::from_utf8_lossy(&program[..4096]).into_owned();
-    files.extend(head.split('\0').find(|text| text.starts_with("/lib")).map(String::from));
-    files.sort();
-    files.dedup();
-    for file in files {
-        let target = root.join(&file[1..]);
-        fs::create_dir_all(target.parent().unwrap()).unwrap();
-        fs::copy(file, target).unwrap();
-    }
 }
 
 /// The lines of cases.

@@ -19,6 +19,8 @@ mod host;
 mod host_side;
 mod images;
 mod inside;
+#[path = "../common/itself.rs"]
+mod itself;
 mod stage;
 mod table;
 mod verdict;
