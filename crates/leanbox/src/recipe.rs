@@ -207,7 +207,6 @@ fn slot_operations(recipe: &Recipe, held: u64) -> Result<Vec<Operation>> {
     }
     ops.push(Operation::plain(OpKind::AwaitIds));
     ops.extend(root_operations(recipe));
-    ops.extend(proc_operations());
     let [tmp, shm] = scratch_operations(recipe.limits.tmp_max_bytes);
     ops.extend(recipe.tmp.then_some(tmp).into_iter().chain([shm]));
     ops.extend(bind_operations(recipe)?);
@@ -229,7 +228,8 @@ fn slot_operations(recipe: &Recipe, held: u64) -> Result<Vec<Operation>> {
 }
 
 /// The root, with `/dev` and `/proc` in it, and the pivot into it. A new proc can only be
-/// mounted while the keeper's is in sight, so before the pivot.
+/// mounted while the keeper's is in sight, so before the pivot; and it gets its masks there, on
+/// paths that nobody who writes to the root can make lead elsewhere meanwhile.
 fn root_operations(recipe: &Recipe) -> Vec<Operation> {
     let mut ops = match recipe.rootfs.kind() {
         Kind::Folder { .. } => vec![Operation::attach(0, "/new")],
@@ -241,7 +241,9 @@ fn root_operations(recipe: &Recipe) -> Vec<Operation> {
     }
     ops.push(Operation::bind("/dev", "dev", false));
     let attributes = ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC;
-    ops.push(Operation::filesystem("proc", "proc", &[], attributes));
+    ops.push(Operation::filesystem("proc", "/proc", &[], attributes));
+    ops.extend(proc_operations());
+    ops.push(Operation::moving("/proc", "proc"));
     ops.push(Operation::plain(OpKind::Pivot));
     ops
 }

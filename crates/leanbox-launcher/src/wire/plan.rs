@@ -47,6 +47,8 @@ pub enum OpKind {
     Filter,
     /// Open `text` with the open(2) flags `number` and hand it to the host with the report.
     OpenForHost,
+    /// Move what is mounted at `text`, and in it, to `text2`, which must not be a link.
+    Move,
 }
 
 /// An operation with its arguments; texts are offsets of NUL-terminated strings in the plan.

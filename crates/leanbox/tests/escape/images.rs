@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long containers are started while links are swapped.
-const RACES: Duration = Duration::from_secs(3);
+const RACES: Duration = Duration::from_secs(5);
 /// How long each stands: about as long as the making of a slot.
 const SWAP: Duration = Duration::from_micros(700);
 
