@@ -5,13 +5,17 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 LEANBOX_SOAK_STARTS ?= 100000
 LEANBOX_SOAK_KILLS ?= 200
+LEANBOX_ABUSE_OUTPUT_MIB ?= 10240
 
-.PHONY: help demo test test-rootless build install soak fresh-debian clean
+.PHONY: help demo test test-rootless test-escape test-abuse bench-abuse build install soak fresh-debian clean
 
 help:
 	@echo 'make demo          install what is missing, build, run apps/hello, measure starts'
 	@echo 'make test          everything a change must pass (.ci/run, as root)'
 	@echo 'make test-rootless its part without root (as root, which steps down)'
+	@echo 'make test-escape   every escape we know, tried from inside; writes docs/escapes.md'
+	@echo 'make test-abuse    containers that take all they can get; what is left of them'
+	@echo 'make bench-abuse   what such containers do to the starts of others'
 	@echo 'make build         target/release/leanbox'
 	@echo 'make install       into DESTDIR/PREFIX/bin ($(DESTDIR)$(PREFIX)/bin)'
 	@echo 'make soak          a long campaign of starts and kills that must leave nothing behind'
@@ -27,6 +31,20 @@ test:
 test-rootless:
 	@bash -c 'set -e; . .ci/lib.sh; install_packages gcc libc6-dev busybox-static uidmap; \
 	    use_toolchain; exec cargo test -p leanbox-cli --locked --test rootless'
+
+# As root, since it starts containers; the attacks stop at the proof.
+test-escape:
+	@bash -c '. .ci/lib.sh; use_toolchain; LEANBOX_ESCAPE_TABLE=$(CURDIR)/docs/escapes.md \
+	    exec cargo test -p leanbox --locked --test escape -- --nocapture'
+
+# As root. The full campaign: ten gigabytes of output.
+test-abuse:
+	@bash -c '. .ci/lib.sh; use_toolchain; LEANBOX_ABUSE_OUTPUT_MIB=$(LEANBOX_ABUSE_OUTPUT_MIB) \
+	    exec cargo test -p leanbox --release --locked --test abuse -- --nocapture'
+
+# As root, with two CPUs that do nothing else. Prints figures and judges none.
+bench-abuse:
+	@tests/neighbours.sh
 
 build:
 	@bash -c 'set -e; . .ci/lib.sh; install_packages gcc libc6-dev ca-certificates; \

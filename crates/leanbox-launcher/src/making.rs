@@ -116,7 +116,7 @@ impl<'a> Making<'a> {
 
     fn one(&mut self, op: &Op) -> leanbox_sys::Result<()> {
         type CarryOut = fn(&mut Making<'_>, &Op) -> leanbox_sys::Result<()>;
-        const KINDS: [(OpKind, CarryOut); 19] = [
+        const KINDS: [(OpKind, CarryOut); 20] = [
             (OpKind::AttachTree, |making, op| {
                 let tree = *making.trees.get(op.number as usize).ok_or(Errno::INVAL)?;
                 making.attach(op, tree, op.text)
@@ -131,6 +131,9 @@ impl<'a> Making<'a> {
                 } else {
                     bind_on_no_link(source, target)
                 }
+            }),
+            (OpKind::Move, |making, op| {
+                mount::relocate(making.text(op.text), making.text(op.text2))
             }),
             (OpKind::ReadOnly, |making, op| unless_missing(read_only(making.text(op.text)))),
             (OpKind::LoopbackUp, |_, _| socket::loopback_up()),

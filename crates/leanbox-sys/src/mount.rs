@@ -136,6 +136,13 @@ fn configure<'a>(
     unsafe { call(FSMOUNT, [int(context), 1, attributes as usize]) }.map(|fd| fd as Fd)
 }
 
+/// move_mount(2) of what is mounted at a path, with all that is mounted in it; neither may be a link.
+pub fn relocate(from: &CStr, to: &CStr) -> Result<()> {
+    let args = [int(AT_FDCWD), from.as_ptr() as usize, int(AT_FDCWD), to.as_ptr() as usize, 0];
+    // SAFETY: both paths are NUL-terminated.
+    unsafe { call(MOVE_MOUNT, args) }.map(drop)
+}
+
 /// mount(2) without a type or data: binds and propagation.
 pub fn mount(source: &CStr, target: &CStr, flags: u64) -> Result<()> {
     let args = [source.as_ptr() as usize, target.as_ptr() as usize, 0, flags as usize, 0];

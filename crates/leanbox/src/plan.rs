@@ -89,6 +89,10 @@ impl Operation {
         Self { number, second, ..Self::path(OpKind::Bind, source) }
     }
 
+    pub(crate) fn moving(from: &str, to: &str) -> Self {
+        Self { second: vec![(to.to_string(), String::new())], ..Self::path(OpKind::Move, from) }
+    }
+
     pub(crate) fn filesystem(
         kind: &str,
         target: &str,
@@ -142,6 +146,9 @@ impl Operation {
                 format!("mount({text:?}, {:?}, MS_BIND)", second.map_or("", |(path, _)| path))
             }
             OpKind::ReadOnly => format!("mount_setattr({text:?}, RDONLY)"),
+            OpKind::Move => {
+                format!("move_mount({text:?}, {:?})", second.map_or("", |(path, _)| path))
+            }
             OpKind::LoopbackUp => "ioctl(SIOCSIFFLAGS, lo up)".into(),
             OpKind::AwaitWarming => "recvmsg(groups of a cold slot)".into(),
             OpKind::JoinGroups => "write(cgroup tasks, \"0\")".into(),

@@ -16,7 +16,7 @@ use leanbox_sys::process::{
     CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS,
 };
 pub(crate) use mounts::trees;
-use mounts::{proc_operations, root_operations, scratch_operations, tree_list};
+use mounts::{root_operations, scratch_operations, tree_list};
 use rustix::fs::OFlags;
 pub(crate) use shown::{bind_trees, check_unmapped};
 use shown::{nodes, shown_operations, terminal_operations};
@@ -169,7 +169,6 @@ fn slot_operations(recipe: &Recipe, held: u64, uid: u32) -> Result<Vec<Operation
     }
     ops.push(Operation::plain(OpKind::AwaitIds));
     ops.extend(root_operations(recipe));
-    ops.extend(proc_operations());
     let [tmp, shm] = scratch_operations(recipe.limits.tmp_max_bytes);
     ops.extend(recipe.tmp.then_some(tmp).into_iter().chain([shm]));
     ops.extend(terminal_operations(recipe, uid));

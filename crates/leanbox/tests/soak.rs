@@ -94,7 +94,7 @@ impl Held {
     fn now(template: &Template) -> Self {
         let keeper = template.keeper_pid();
         let own = i32::try_from(std::process::id()).unwrap();
-        let slots = below(keeper);
+        let slots = host::below(keeper);
         let mut counts = BTreeMap::new();
         let mut count = |what: &str, number| {
             counts.insert(what.to_string(), number);
@@ -134,25 +134,6 @@ fn links(pid: i32) -> Vec<String> {
         .collect()
 }
 
-/// All processes below one.
-fn below(top: i32) -> Vec<i32> {
-    let parents: Vec<(i32, i32)> = host::processes()
-        .into_iter()
-        .filter_map(|pid| {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-            Some((pid, field(&status, "PPid").parse().ok()?))
-        })
-        .collect();
-    let mut found = vec![top];
-    let mut at = 0;
-    while at < found.len() {
-        let above = found[at];
-        found.extend(parents.iter().filter(|(_, parent)| *parent == above).map(|(pid, _)| pid));
-        at += 1;
-    }
-    found.split_off(1)
-}
-
 fn resident_kib(pid: i32) -> u64 {
     field(&host::status(pid), "VmRSS").trim_end_matches(" kB").parse().unwrap()
 }
@@ -172,7 +153,7 @@ fn blocks() -> usize {
 }
 
 fn assert_idle_slots_are_small(template: &Template) {
-    let slots = below(template.keeper_pid());
+    let slots = host::below(template.keeper_pid());
     let launchers = slots.into_iter().filter(|pid| host::parent_of(*pid) == template.keeper_pid());
     let pss = |pid: i32| -> u64 {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
@@ -186,6 +167,6 @@ fn assert_idle_slots_are_small(template: &Template) {
 fn assert_all_gone() {
     let name = format!("leanbox-{}-", std::process::id());
     assert_eq!(host::group_folders(&name), Vec::<PathBuf>::new());
-    assert_eq!(below(i32::try_from(std::process::id()).unwrap()), Vec::<i32>::new());
+    assert_eq!(host::below(i32::try_from(std::process::id()).unwrap()), Vec::<i32>::new());
     assert_eq!(blocks(), 0);
 }

@@ -66,7 +66,8 @@ pub(super) fn tree_list(recipe: &Recipe, idmap: bool) -> Result<Vec<Tree>> {
 }
 
 /// The root, with `/dev` and `/proc` in it, and the pivot into it. A new proc can only be
-/// mounted while the keeper's is in sight, so before the pivot.
+/// mounted while the keeper's is in sight, so before the pivot; and it gets its masks there, on
+/// paths that nobody who writes to the root can make lead elsewhere meanwhile.
 pub(super) fn root_operations(recipe: &Recipe) -> Vec<Operation> {
     let mut ops = match recipe.rootfs.kind() {
         Kind::Folder { .. } => match recipe.writable {
@@ -81,7 +82,9 @@ pub(super) fn root_operations(recipe: &Recipe) -> Vec<Operation> {
     }
     ops.push(Operation::bind("/dev", "dev", false));
     let attributes = ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC;
-    ops.push(Operation::filesystem("proc", "proc", &[], attributes));
+    ops.push(Operation::filesystem("proc", "/proc", &[], attributes));
+    ops.extend(proc_operations());
+    ops.push(Operation::moving("/proc", "proc"));
     ops.push(Operation::plain(OpKind::Pivot));
     ops
 }
@@ -116,7 +119,7 @@ fn writable_operations(size: u64) -> Vec<Operation> {
 }
 
 /// The same kernel runs inside, so what is missing here is missing there.
-pub(super) fn proc_operations() -> impl Iterator<Item = Operation> {
+fn proc_operations() -> impl Iterator<Item = Operation> {
     let here = |path: &&str| Path::new(path).exists();
     let files = MASKED_FILES.into_iter().filter(here);
     let folders = MASKED_FOLDERS.into_iter().filter(here);

@@ -38,6 +38,25 @@ pub(crate) fn processes() -> Vec<i32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
+/// All processes below one.
+pub(crate) fn below(top: i32) -> Vec<i32> {
+    let parents: Vec<(i32, i32)> = processes()
+        .into_iter()
+        .filter_map(|pid| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            Some((pid, field(&status, "PPid").parse().ok()?))
+        })
+        .collect();
+    let mut found = vec![top];
+    let mut at = 0;
+    while at < found.len() {
+        let above = found[at];
+        found.extend(parents.iter().filter(|(_, parent)| *parent == above).map(|(pid, _)| pid));
+        at += 1;
+    }
+    found.split_off(1)
+}
+
 /// Where a process is, of each mounted hierarchy that has its group: controllers and folder.
 pub(crate) fn groups_of(pid: i32) -> BTreeMap<String, PathBuf> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
