@@ -10,7 +10,7 @@ mod plan;
 
 pub use floor::{FLOOR_SAMPLES_MAX, FloorKind, FloorReply, FloorRequest};
 pub use mailbox::{INLINE_MAX, MAILBOX_BYTES, Mailbox, Seating};
-pub use plan::{Op, OpKind, Plan, PlanHeader, Table, Tree};
+pub use plan::{Op, OpKind, Plan, PlanHeader, Rlimit, Table, Tree};
 
 /// Where the control socket of a keeper or floor lies.
 pub const CONTROL_FD: i32 = 3;
@@ -125,6 +125,8 @@ impl Step {
     pub const EXEC: u32 = 12;
     /// The network namespace.
     pub const NET: u32 = 13;
+    /// Limits of the container's processes.
+    pub const LIMITS: u32 = 15;
     /// First of the plan's operations.
     pub const FIRST_OP: u32 = 1000;
 }

@@ -20,8 +20,10 @@ mod layout;
 mod members;
 mod plan;
 mod remove;
+mod stats;
 mod subtree;
 mod usage;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -31,7 +33,10 @@ pub(crate) use group::Group;
 pub(crate) use layout::Layout;
 pub(crate) use members::Members;
 pub(crate) use remove::remove_tree;
-pub(crate) use usage::Baseline;
+pub use stats::{
+    CpuStats, IoStats, MemoryStats, Pressure, PressureShare, Stall, Stats, Throttling,
+};
+pub(crate) use usage::{Baseline, CpuMeter};
 
 use crate::{Error, Limits, Result};
 use layout::{Hierarchy, Version};
@@ -99,7 +104,7 @@ impl Parent {
     /// The call that failed, with its path; `Unsupported` if a CPU limit is asked and no
     /// hierarchy has the cpu controller. Nothing is left behind.
     pub(crate) fn group(&self, name: &str, limits: &Limits) -> Result<Group> {
-        Group::create(&self.folders()?, self.freezer.as_ref(), name, limits)
+        Group::create(&self.folders(limits)?, self.freezer.as_ref(), name, limits)
     }
 
     fn first_name(&self) -> String {
@@ -107,7 +112,7 @@ impl Parent {
     }
 
     /// The folders of all groups but the first.
-    fn folders(&self) -> Result<Vec<Hierarchy>> {
+    fn folders(&self, limits: &Limits) -> Result<Vec<Hierarchy>> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         for home in &self.homes[made.len()..] {
             let folder = home.folder.join(&self.name);
@@ -117,6 +122,12 @@ impl Parent {
             if home.version == Version::V2 {
                 subtree::enable(&folder, &home.roles.controllers())?;
             }
+            let place = Hierarchy { folder, ..*home };
+            write::fill_cpuset(&place, None)?;
+            // They weigh against others what they weigh against each other.
+            let settings = plan::settings(place.version, place.roles, limits);
+            let mut weights = settings.iter().filter(|setting| plan::is_weight(setting));
+            weights.try_for_each(|weight| write::write(&place.folder, weight))?;
         }
         Ok(made.clone())
     }

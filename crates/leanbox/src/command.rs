@@ -8,12 +8,10 @@ use crate::stdio::{Stdio, Streams};
 use crate::template::no_nul;
 use crate::{Error, ErrorKind, Outcome, Pool, Result, keeper};
 use leanbox_launcher::wire::{Go, INLINE_MAX, START_FDS_MAX, Start, bytes_of};
+use rustix::process::Signal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Capture per stream unless told otherwise.
-const CAPTURE_MAX_BYTES: usize = 1 << 20;
 
 /// Whether a start waits for its slot.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +32,9 @@ pub struct Command {
     streams: [Option<Stdio>; 3],
     fds: Vec<(i32, OwnedFd)>,
     timeout: Option<Duration>,
+    cpu_time: Option<Duration>,
+    grace: Option<(Signal, Duration)>,
+    output_max: Option<u64>,
     noop: bool,
     stamp: bool,
     message: Option<Message>,
@@ -59,6 +60,9 @@ impl Command {
             streams: [None, None, None],
             fds: Vec::new(),
             timeout: None,
+            cpu_time: None,
+            grace: None,
+            output_max: None,
             noop: false,
             stamp: false,
             message: None,
@@ -135,6 +139,37 @@ impl Command {
         self
     }
 
+    /// Kills the container when all its processes together have used this much CPU time, whether
+    /// anybody waits for it or not: at most 5 ms later on each CPU. The thread for timeouts looks
+    /// at it, the more often the closer it comes. Only where cgroups count CPU time (v1's
+    /// `cpuacct`; v2 always).
+    pub fn cpu_time(&mut self, cpu_time: Duration) -> &mut Self {
+        self.cpu_time = Some(cpu_time);
+        self
+    }
+
+    /// When its time is up, wall or CPU, the program gets this signal first (15: SIGTERM), and the
+    /// whole slot SIGKILL only after `grace`. The outcome says that its time was up however the
+    /// program ends then.
+    ///
+    /// # Errors
+    /// `InvalidInput`: no such signal (signal(7)).
+    pub fn grace(&mut self, signal: i32, grace: Duration) -> Result<&mut Self> {
+        let named = Signal::from_named_raw(signal)
+            .ok_or_else(|| Error::invalid(format!("{signal}: no such signal")))?;
+        self.grace = Some((named, grace));
+        Ok(self)
+    }
+
+    /// Kills the container when it has written more than this to standard output and standard
+    /// error together. What is not captured is read and passed on by whoever waits: until
+    /// somebody does, the program stands still when the pipes are full. Not with
+    /// [`Stdio::Piped`] outputs, which the caller reads.
+    pub fn output_max(&mut self, bytes: u64) -> &mut Self {
+        self.output_max = Some(bytes);
+        self
+    }
+
     /// Has the container tell when it woke ([`Outcome::first_instruction`]): for benchmarks.
     pub fn stamp(&mut self) -> &mut Self {
         self.stamp = true;
@@ -161,7 +196,7 @@ impl Command {
     }
 
     fn spawn_in(&mut self, pool: &Pool, how: Take) -> Result<Option<Container>> {
-        let streams = Streams::open(&self.streams, || Stdio::Inherit)?;
+        let streams = self.open_streams(|| Stdio::Inherit)?;
         let (tell, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|errno| Error::syscall("pipe2(O_CLOEXEC)", errno))?;
         let started = self.start(pool, streams, Some(&told), how)?;
@@ -175,12 +210,13 @@ impl Command {
     /// # Errors
     /// As for [`spawn`](Self::spawn).
     pub fn status(&mut self, pool: &Pool) -> Result<Outcome> {
-        let streams = Streams::open(&self.streams, || Stdio::Inherit)?;
+        let streams = self.open_streams(|| Stdio::Inherit)?;
         self.run_in(pool, streams)
     }
 
-    /// Runs the program to its end; output and errors are captured, 1 MiB each, unless set, and
-    /// the input is empty.
+    /// Runs the program to its end; output and errors are captured, up to
+    /// [`Limits::output_max_bytes`](crate::Limits::output_max_bytes) each, unless set, and the
+    /// input is empty.
     ///
     /// # Errors
     /// As for [`spawn`](Self::spawn).
@@ -188,16 +224,22 @@ impl Command {
         if self.streams[0].is_none() {
             self.streams[0] = Some(Stdio::Null);
         }
-        let captured = || Stdio::Captured { max_bytes: CAPTURE_MAX_BYTES };
-        let streams = Streams::open(&self.streams, captured)?;
+        let max_bytes = pool.template().inner.output_max_bytes;
+        let streams = self.open_streams(|| Stdio::Captured { max_bytes })?;
         self.run_in(pool, streams)
     }
 
     fn run_in(&mut self, pool: &Pool, streams: Streams) -> Result<Outcome> {
         match self.start(pool, streams, None, Take::InTurn)? {
-            Some(container) => container.wait(),
+            // The clock is looked at by whoever waits.
+            Some(container) if self.cpu_time.is_none() && self.grace.is_none() => container.wait(),
+            Some(container) => container.end_at_deadline()?.wait(),
             None => Err(Error::new(ErrorKind::Busy, "no slot is free")),
         }
+    }
+
+    fn open_streams(&self, default: impl Fn() -> Stdio) -> Result<Streams> {
+        Streams::open(&self.streams, default, self.output_max.is_some())
     }
 
     fn go(&self) -> Go {
@@ -234,7 +276,9 @@ impl Command {
         };
         let deadline = self.timeout.and_then(|timeout| began.checked_add(timeout));
         let stamp_ns = self.stamp.then(leanbox_sys::sync::now_ns);
-        let started = Started { began, start: Duration::ZERO, deadline, stamp_ns };
+        let (cpu, grace, output_max) = (self.cpu_time, self.grace, self.output_max);
+        let start = Duration::ZERO;
+        let started = Started { began, start, deadline, cpu, grace, output_max, stamp_ns };
         // Whole before the start, so that nothing but a look at the clock is between it and a wait.
         let mut container = Container::new(pool.clone(), slot, ours, started, &self.program);
         container.start(self.go(), bytes, &fds)?;

@@ -49,14 +49,17 @@ mod traces;
 mod upper;
 
 pub use capability::Capability;
+pub use cgroup::{
+    CpuStats, IoStats, MemoryStats, Pressure, PressureShare, Stall, Stats, Throttling,
+};
 pub use command::Command;
 pub use container::Container;
 pub use error::{Error, ErrorKind, Result};
 pub use filter::default_filter;
 pub use fork::{Forked, ForkedChild, Inside};
 pub use image_config::ImageConfig;
-pub use limits::{Limits, parse_bytes, parse_cpus};
-pub use outcome::{Captured, End, Outcome};
+pub use limits::{Device, IdList, IoLimit, Limits, LimitsChange, Rlimit, parse_bytes, parse_cpus};
+pub use outcome::{Captured, Cause, End, Outcome};
 pub use owner::{reclaim, state_folder};
 pub use policy::{Network, Policy};
 pub use pool::{Pool, PoolBuilder};

@@ -1,6 +1,8 @@
 //! From what a template was asked for to its plan: which trees, which operations, in which
 //! order. Data only; the launcher carries it out.
 
+mod limits;
+
 use crate::identity::Identity;
 use crate::plan::{Operation, Plan};
 use crate::rootfs::{Kind, detached};
@@ -68,6 +70,7 @@ impl Recipe {
     /// namespaces that all share, these would be altered for all, and `CAP_KILL` or
     /// `CAP_SYS_PTRACE` reach what is of other users: who waits for a start, and who parks it.
     pub(crate) fn check_policy(&self) -> Result<()> {
+        limits::check(self)?;
         if self.policy == Policy::Once {
             return Ok(());
         }
@@ -102,15 +105,6 @@ const MASKED_FILES: [&str; 7] = [
 const MASKED_FOLDERS: [&str; 3] = ["/proc/acpi", "/proc/asound", "/proc/scsi"];
 const READ_ONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
-/// setrlimit(2): what every container gets, soft and hard.
-const RLIMITS: [(u32, u64); 4] = [
-    (4, 0),        // RLIMIT_CORE: no core dumps
-    (7, 4096),     // RLIMIT_NOFILE
-    (3, 8 << 20),  // RLIMIT_STACK
-    (8, 64 << 10), // RLIMIT_MEMLOCK
-];
-const RLIMIT_MSGQUEUE: u32 = 12;
 
 /// Detached copies of everything a slot's root is made of, in the order of [`plan`]'s trees.
 pub(crate) fn trees(recipe: &Recipe) -> Result<Vec<OwnedFd>> {
@@ -169,6 +163,7 @@ pub(crate) fn plan(recipe: &Recipe, identity: Identity, idmap: bool) -> Result<P
         reports_end: !crate::probe::kernel_tells_ends(),
         filter: filter::compile(&recipe.capabilities),
         trees: tree_list(recipe, idmap)?,
+        rlimits: limits::of_container(recipe),
         slot: slot_operations(recipe, held)?,
         holder: holder_operations(recipe),
     })
@@ -217,7 +212,7 @@ fn slot_operations(recipe: &Recipe, held: u64) -> Result<Vec<Operation>> {
     ops.push(Operation::plain(OpKind::JoinGroups));
     // After joining, so that the group is the root of what is seen.
     ops.push(Operation::number(OpKind::Unshare, CLONE_NEWCGROUP));
-    ops.extend(limit_operations(recipe.policy));
+    ops.extend(limits::operations(recipe));
     ops.push(Operation::number(OpKind::DropBounding, held));
     let launcher = held | mask(&LAUNCHER_CAPABILITIES);
     ops.push(Operation::number(OpKind::BecomeLauncher, launcher));
@@ -319,25 +314,6 @@ fn ensure_target(bind: &Bind, target: &str) -> Vec<Operation> {
     ops.reverse();
     let kind = if bind.source.is_dir() { OpKind::EnsureDir } else { OpKind::EnsureFile };
     ops.push(Operation::path(kind, target));
-    ops
-}
-
-/// Limits never above what this process may give (it may lack CAP_SYS_RESOURCE).
-fn limit_operations(policy: Policy) -> Vec<Operation> {
-    let ours = |resource| match resource {
-        7 => rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
-        3 => rustix::process::getrlimit(rustix::process::Resource::Stack).maximum,
-        8 => rustix::process::getrlimit(rustix::process::Resource::Memlock).maximum,
-        _ => None,
-    };
-    let bounded = |(resource, value): (u32, u64)| {
-        Operation::rlimit(resource, ours(resource).map_or(value, |most| most.min(value)))
-    };
-    let mut ops: Vec<Operation> = RLIMITS.into_iter().map(bounded).collect();
-    if policy == Policy::Reuse {
-        // POSIX message queues cannot be listed without a mount, so a reused slot has none.
-        ops.push(Operation::rlimit(RLIMIT_MSGQUEUE, 0));
-    }
     ops
 }
 

@@ -50,13 +50,24 @@ enum Theirs {
 pub(crate) enum Ours {
     Pipe(File),
     Capture(File, usize),
+    /// To be read, counted and written to the other.
+    Pass(File, File),
 }
 
 impl Streams {
-    pub(crate) fn open(asked: &[Option<Stdio>; 3], default: impl Fn() -> Stdio) -> Result<Self> {
+    /// `counted`: outputs are read by the host, whatever becomes of them.
+    pub(crate) fn open(
+        asked: &[Option<Stdio>; 3],
+        default: impl Fn() -> Stdio,
+        counted: bool,
+    ) -> Result<Self> {
+        let open = match counted {
+            true => Stream::open_counted,
+            false => Stream::open,
+        };
         let one = |index: usize| match &asked[index] {
-            Some(stdio) => Stream::open(stdio, index),
-            None => Stream::open(&default(), index),
+            Some(stdio) => open(stdio, index),
+            None => open(&default(), index),
         };
         Ok(Self { streams: [one(0)?, one(1)?, one(2)?] })
     }
@@ -102,6 +113,30 @@ impl Stream {
                 let copy = fd.try_clone().map_err(|error: io::Error| Error::io("dup", &error))?;
                 Ok(Self { theirs: Theirs::Own(copy), ours: None })
             }
+        }
+    }
+
+    fn open_counted(stdio: &Stdio, index: usize) -> Result<Self> {
+        let passed = match stdio {
+            _ if index == 0 => return Self::open(stdio, index),
+            Stdio::Null | Stdio::Captured { .. } => return Self::open(stdio, index),
+            Stdio::Piped => {
+                return Err(Error::invalid("an output limit does not go with a piped stream")
+                    .remedy("count what you read, or have it captured"));
+            }
+            Stdio::Fd(fd) => fd.as_fd(),
+            Stdio::Inherit => inherited(i32::try_from(index).unwrap_or(2)),
+        };
+        match passed.try_clone_to_owned() {
+            Ok(to) => {
+                let mut stream = Self::pipe(index, |file| Ours::Capture(file, 0))?;
+                if let Some(Ours::Capture(file, _)) = stream.ours.take() {
+                    stream.ours = Some(Ours::Pass(file, File::from(to)));
+                }
+                Ok(stream)
+            }
+            // A host without that stream gives none on.
+            Err(_) => Ok(Self::default()),
         }
     }
 

@@ -66,6 +66,7 @@ pub(crate) struct Inner {
     pub(crate) plan: Plan,
     pub(crate) rootfs: Rootfs,
     limits: Limits,
+    pub(crate) output_max_bytes: usize,
     holder: OnceLock<Result<crate::fork::Holder>>,
     /// Killed slots whose groups can be removed when the keeper has ended.
     with_keeper: Mutex<Vec<Dying>>,
@@ -211,6 +212,7 @@ impl TemplateBuilder {
             keeper,
             plan,
             rootfs,
+            output_max_bytes: usize::try_from(limits.output_max_bytes).unwrap_or(usize::MAX),
             limits,
             holder: OnceLock::new(),
             with_keeper: Mutex::default(),
@@ -319,6 +321,11 @@ impl Inner {
                 self.parent.group(name, &self.limits)
             }
         }
+    }
+
+    /// What its groups are made with.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Takes a ground back; the group is returned, to be made as good as new.

@@ -21,16 +21,36 @@ pub(crate) struct Roles {
     pub(crate) memory: bool,
     /// Number of processes.
     pub(crate) pids: bool,
-    /// CPU limit.
+    /// CPU limit and weight.
     pub(crate) cpu: bool,
     /// CPU time used: v1's cpuacct; in v2 every group has it.
     pub(crate) cpu_time: bool,
+    /// CPUs and memory nodes.
+    pub(crate) cpuset: bool,
+    /// Block I/O: v1's blkio, v2's io.
+    pub(crate) io: bool,
 }
 
 impl Roles {
+    /// What these limits need beside what every slot has.
+    pub(super) fn needed_for(limits: &Limits) -> Self {
+        Self {
+            cpu: limits.cpus.is_some() || limits.cpu_weight.is_some(),
+            cpuset: limits.cpuset_cpus.is_some() || limits.cpuset_mems.is_some(),
+            io: !limits.io.is_empty() || limits.io_weight.is_some(),
+            ..Self::default()
+        }
+    }
+
     /// The controllers of v2 that groups need for these.
     pub(super) fn controllers(self) -> Vec<&'static str> {
-        let wanted = [(self.memory, "memory"), (self.pids, "pids"), (self.cpu, "cpu")];
+        let wanted = [
+            (self.memory, "memory"),
+            (self.pids, "pids"),
+            (self.cpu, "cpu"),
+            (self.cpuset, "cpuset"),
+            (self.io, "io"),
+        ];
         wanted.iter().filter(|(used, _)| *used).map(|(_, name)| *name).collect()
     }
 }
@@ -93,10 +113,13 @@ impl Layout {
         layout.check()
     }
 
-    /// Without CPU limits where none is asked: each hierarchy costs a start.
+    /// Without what no limit needs: each hierarchy costs a start.
     pub(crate) fn needed_for(mut self, limits: &Limits) -> Self {
-        for place in &mut self.hierarchies {
-            place.roles.cpu &= limits.cpus.is_some();
+        let needed = Roles::needed_for(limits);
+        for Hierarchy { roles, .. } in &mut self.hierarchies {
+            roles.cpu &= needed.cpu;
+            roles.cpuset &= needed.cpuset;
+            roles.io &= needed.io;
         }
         self.hierarchies.retain(|place| place.roles != Roles::default());
         self
@@ -129,6 +152,8 @@ fn share_out(found: Vec<Hierarchy>) -> Vec<Hierarchy> {
         pids: first(offers.pids, &mut taken.pids),
         cpu: first(offers.cpu, &mut taken.cpu),
         cpu_time: first(offers.cpu_time, &mut taken.cpu_time),
+        cpuset: first(offers.cpuset, &mut taken.cpuset),
+        io: first(offers.io, &mut taken.io),
     };
     let shared = found.into_iter().map(|one| Hierarchy { roles: claim(one.roles), ..one });
     shared.filter(|one| one.roles != Roles::default()).collect()
@@ -170,12 +195,26 @@ impl<'a> Membership<'a> {
 }
 
 fn roles_v1(has: impl Fn(&str) -> bool) -> Roles {
-    Roles { memory: has("memory"), pids: has("pids"), cpu: has("cpu"), cpu_time: has("cpuacct") }
+    Roles {
+        memory: has("memory"),
+        pids: has("pids"),
+        cpu: has("cpu"),
+        cpu_time: has("cpuacct"),
+        cpuset: has("cpuset"),
+        io: has("blkio"),
+    }
 }
 
 fn roles_v2(controllers: &str) -> Roles {
     let has = |name| controllers.split_whitespace().any(|one| one == name);
-    Roles { memory: has("memory"), pids: has("pids"), cpu: has("cpu"), cpu_time: true }
+    Roles {
+        memory: has("memory"),
+        pids: has("pids"),
+        cpu: has("cpu"),
+        cpu_time: true,
+        cpuset: has("cpuset"),
+        io: has("io"),
+    }
 }
 
 /// A mounted hierarchy: a line of `/proc/self/mountinfo` of type cgroup or cgroup2.
@@ -235,12 +274,16 @@ fn unescape(text: &str) -> PathBuf {
 mod tests {
     use super::*;
 
-    const ONLY_MEMORY: Roles = Roles { memory: true, pids: false, cpu: false, cpu_time: false };
-    const ONLY_PIDS: Roles = Roles { memory: false, pids: true, cpu: false, cpu_time: false };
-    const ONLY_CPU: Roles = Roles { memory: false, pids: false, cpu: true, cpu_time: false };
-    const ONLY_TIME: Roles = Roles { memory: false, pids: false, cpu: false, cpu_time: true };
-    const BOTH_CPU: Roles = Roles { memory: false, pids: false, cpu: true, cpu_time: true };
-    const ALL: Roles = Roles { memory: true, pids: true, cpu: true, cpu_time: true };
+    const NONE: Roles =
+        Roles { memory: false, pids: false, cpu: false, cpu_time: false, cpuset: false, io: false };
+    const ONLY_MEMORY: Roles = Roles { memory: true, ..NONE };
+    const ONLY_PIDS: Roles = Roles { pids: true, ..NONE };
+    const ONLY_CPU: Roles = Roles { cpu: true, ..NONE };
+    const ONLY_TIME: Roles = Roles { cpu_time: true, ..NONE };
+    const ONLY_CPUSET: Roles = Roles { cpuset: true, ..NONE };
+    const BOTH_CPU: Roles = Roles { cpu: true, cpu_time: true, ..NONE };
+    const USUAL: Roles = Roles { memory: true, pids: true, cpu: true, cpu_time: true, ..NONE };
+    const ALL: Roles = Roles { cpuset: true, io: true, ..USUAL };
 
     const HYBRID_CGROUP: &str = "\
 9:name=systemd:/
@@ -283,6 +326,7 @@ mod tests {
         let wanted = vec![
             v1(ONLY_PIDS, "/sys/fs/cgroup/pids"),
             v1(ONLY_MEMORY, "/sys/fs/cgroup/memory/jobs/85c3"),
+            v1(ONLY_CPUSET, "/sys/fs/cgroup/cpuset"),
             v1(ONLY_TIME, "/sys/fs/cgroup/cpuacct"),
             v1(ONLY_CPU, "/sys/fs/cgroup/cpu"),
         ];
@@ -324,7 +368,7 @@ mod tests {
 35 31 0:32 / /mnt/memory rw - cgroup cgroup rw,memory
 41 31 0:38 / /mnt/all\\040others rw - cgroup2 none rw,nsdelegate
 ";
-        let rest = Roles { memory: false, ..ALL };
+        let rest = Roles { memory: false, ..USUAL };
         let wanted = vec![v1(ONLY_MEMORY, "/mnt/memory"), v2(rest, "/mnt/all others/box")];
         assert_eq!(layout(cgroup, mounts, "cpu memory pids").unwrap(), wanted);
     }
@@ -338,7 +382,7 @@ mod tests {
 52 1 0:26 /user /mnt/user rw - cgroup2 cgroup2 rw
 ";
         let found = layout(cgroup, mounts, "cpu memory pids").unwrap();
-        assert_eq!(found, vec![v2(ALL, "/mnt/user/me")]);
+        assert_eq!(found, vec![v2(USUAL, "/mnt/user/me")]);
         assert!(layout("0::/../elsewhere\n", mounts, "cpu memory pids").is_err());
     }
 
