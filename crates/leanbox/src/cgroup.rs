@@ -13,6 +13,7 @@
 //!     └ Group   one folder per slot there
 //! ```
 
+mod events;
 mod file;
 mod freezer;
 mod group;

@@ -43,30 +43,30 @@ fn ready(pool: &Pool, script: &str) -> Container {
 }
 
 /// A program, how it is asked to be ended, its end and its cause.
-type Case = (&'static str, fn(&mut Command), End, Cause);
+type Case = (&'static str, fn(&mut Command) -> &mut Command, End, Cause);
 
 #[test]
 fn each_end_has_its_cause() {
     let root = hostile("causes");
     let cases: [Case; 11] = [
-        ("exit 0", |_| (), End::Exited(0), Cause::Exited),
-        ("exit 137", |_| (), End::Exited(137), Cause::Exited),
-        ("kill -9 $$", |_| (), End::Signaled(9), Cause::Signal),
-        ("kill -15 $$", |_| (), End::Signaled(15), Cause::Signal),
-        ("exec attack hog 100", |_| (), End::Signaled(9), Cause::OomKilled),
-        ("attack hog 100; exit 3", |_| (), End::Exited(3), Cause::Exited),
-        ("exec sleep 60", |c| drop(c.timeout(ms(200))), End::Signaled(9), Cause::WallTimeout),
+        ("exit 0", |c| c, End::Exited(0), Cause::Exited),
+        ("exit 137", |c| c, End::Exited(137), Cause::Exited),
+        ("kill -9 $$", |c| c, End::Signaled(9), Cause::Signal),
+        ("kill -15 $$", |c| c, End::Signaled(15), Cause::Signal),
+        ("exec attack hog 100", |c| c, End::Signaled(9), Cause::OomKilled),
+        ("attack hog 100; exit 3", |c| c, End::Exited(3), Cause::Exited),
+        ("exec sleep 60", |c| c.timeout(ms(200)), End::Signaled(9), Cause::WallTimeout),
         (
             "exec attack spin-wall 60000",
-            |c| drop(c.cpu_time(ms(200))),
+            |c| c.cpu_time(ms(200)),
             End::Signaled(9),
             Cause::CpuTimeout,
         ),
-        ("exec yes", |c| drop(c.output_max(100_000)), End::Signaled(9), Cause::OutputLimit),
-        ("echo 12345", |c| drop(c.output_max(6)), End::Exited(0), Cause::Exited),
+        ("exec yes", |c| c.output_max(100_000), End::Signaled(9), Cause::OutputLimit),
+        ("echo 12345", |c| c.output_max(6), End::Exited(0), Cause::Exited),
         (
             "trap 'exit 7' TERM; while :; do sleep 0.01; done",
-            |c| drop(c.timeout(ms(300)).grace(15, ms(20_000)).unwrap()),
+            |c| c.timeout(ms(300)).grace(15, ms(20_000)).unwrap(),
             End::Exited(7),
             Cause::WallTimeout,
         ),
@@ -197,9 +197,15 @@ fn statistics_of_a_known_load_are_right_within_five_percent() {
             assert!(close(cpu.total.as_secs_f64(), 1.0), "{policy:?} {cpu:?}");
             let (user, system) = (cpu.user.unwrap(), cpu.system.unwrap());
             assert!(close((user + system).as_secs_f64(), cpu.total.as_secs_f64()), "{cpu:?}");
-            assert!(user > system, "{policy:?} {cpu:?}");
+            assert!(system > user, "it asks for its CPU time all along: {policy:?} {cpu:?}");
             assert_eq!(cpu.throttling.unwrap().throttled, 0, "{cpu:?}");
             drop(busy);
+            let counting =
+                "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo; exec sleep 100";
+            let counts = ready(&pool, counting);
+            let cpu = counts.stats().unwrap().cpu;
+            assert!(cpu.user.unwrap() > cpu.system.unwrap(), "{policy:?} {cpu:?}");
+            drop(counts);
 
             let large = ready(&pool, "exec attack hold 200");
             let memory = large.stats().unwrap().memory;
@@ -220,6 +226,28 @@ fn statistics_of_a_known_load_are_right_within_five_percent() {
             let many = ready(&pool, "sleep 100 & sleep 100 & echo; wait");
             assert_eq!(many.stats().unwrap().pids, 3, "{policy:?}");
         }
+    }
+}
+
+#[test]
+fn an_event_tells_of_a_killed_process_while_the_program_runs_on() {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let root = hostile("event");
+    for policy in POLICIES {
+        let limits = Limits { memory_max_bytes: 32 * MIB, ..Limits::default() };
+        let pool = pool(&root, policy, limits);
+        let mut command = shell("read go; attack hog 100; exec sleep 100");
+        let mut container = command.stdin(Stdio::Piped).spawn(&pool).unwrap();
+        let event = container.memory_event().unwrap();
+        let tells = |seconds| {
+            let limit = Timespec { tv_sec: seconds, tv_nsec: 0 };
+            poll(&mut [PollFd::new(&event, PollFlags::IN)], Some(&limit)).unwrap() == 1
+        };
+        assert!(!tells(0), "{policy:?}");
+        std::io::Write::write_all(container.stdin.as_mut().unwrap(), b"go\n").unwrap();
+        assert!(tells(10), "{policy:?}");
+        let told = || container.stats().unwrap().memory.oom_kills == 1;
+        assert!(host::within(Duration::from_secs(10), told), "{policy:?}");
     }
 }
 

@@ -100,7 +100,7 @@ fn ulimits_hold() {
         pool(&root, Limits { rlimits: vec![limit.parse().unwrap()], ..Limits::default() })
     };
     let few = common::sh(&limited("nproc=5"), "attack fork-bomb");
-    assert_eq!(text(&few), "3 11", "sh, attack and three more: {few:?}");
+    assert_eq!(text(&few), "4 11", "one and four more: {few:?}");
     let small = common::sh(&limited("fsize=8192"), "yes > /tmp/x; stat -c %s /tmp/x");
     assert_eq!(text(&small), "8192", "{small:?}");
     let busy = Command::new("attack").args(["spin-wall", "20000"]).output(&limited("cpu=1"));

@@ -3,6 +3,7 @@
 //! In: its parent's folders and the limits. Out: how to join it, what it used, an empty group
 //! again. Never: knows whose it is; a launcher joins, the host reads and kills.
 
+use super::events;
 use super::file;
 use super::freezer::{self, Freezer, Home};
 use super::layout::{Hierarchy, Roles, Version};
@@ -223,6 +224,13 @@ impl Group {
         WIDE_WANTED.store(true, Relaxed);
         let usage = self.counters.all()?.delta(baseline);
         stats::read(&self.folders.0, &usage, lock(&self.wide).as_ref())
+    }
+
+    /// Readable when it runs out of memory.
+    pub(crate) fn memory_event(&self) -> Result<OwnedFd> {
+        let memory = self.folders.0.iter().find(|place| place.roles.memory);
+        let none = || Error::new(ErrorKind::Unsupported, "the container has no memory group");
+        events::out_of_memory(memory.ok_or_else(none)?)
     }
 
     /// At the end of a run in a group that serves again.

@@ -5,6 +5,7 @@ use crate::deadline::{Deadline, Terms};
 use crate::slot::Slot;
 use crate::{Error, ErrorKind, Limits, LimitsChange, Result, Stats};
 use rustix::process::Signal;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 impl Container {
@@ -18,6 +19,19 @@ impl Container {
         let mut stats = slot.group.stats(&slot.baseline)?;
         stats.pids = stats.pids.saturating_sub(u64::from(!slot.ground.shared));
         Ok(stats)
+    }
+
+    /// Becomes readable when its memory limit is in the way (v2: also at the soft ones), or one
+    /// of its processes is killed for want of memory: for event loops, beside
+    /// [`pidfd`](Self::pidfd), which tells of its end, and so of every timeout. What is read from
+    /// it says nothing (8 bytes on v1, records of inotify(7) on v2): it has to be read until it
+    /// would block, and [`stats`](Self::stats) tells the number of kills. Costs nothing until it
+    /// is asked for.
+    ///
+    /// # Errors
+    /// `Gone` if it has ended; or a descriptor cannot be had.
+    pub fn memory_event(&self) -> Result<OwnedFd> {
+        self.running("memory event")?.group.memory_event()
     }
 
     /// Changes its limits while it runs: all that are named, or none. Its slot serves no other
