@@ -21,6 +21,7 @@ mod layout;
 mod members;
 mod plan;
 mod remove;
+mod roles;
 mod stats;
 mod subtree;
 mod usage;

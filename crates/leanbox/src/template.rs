@@ -65,7 +65,7 @@ pub struct Template {
 pub(crate) struct Inner {
     pub(crate) plan: Plan,
     pub(crate) rootfs: Rootfs,
-    limits: Limits,
+    pub(crate) limits: Limits,
     pub(crate) output_max_bytes: usize,
     holder: OnceLock<Result<crate::fork::Holder>>,
     /// Killed slots whose groups can be removed when the keeper has ended.
@@ -321,11 +321,6 @@ impl Inner {
                 self.parent.group(name, &self.limits)
             }
         }
-    }
-
-    /// What its groups are made with.
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
     }
 
     /// Takes a ground back; the group is returned, to be made as good as new.

@@ -4,6 +4,7 @@
 //! our own group in each hierarchy we need. Never: assumes a mount point, or writes.
 
 use super::file;
+pub(crate) use super::roles::Roles;
 use crate::{Error, ErrorKind, Limits, Result, probe};
 use std::path::{Component, Path, PathBuf};
 
@@ -12,47 +13,6 @@ use std::path::{Component, Path, PathBuf};
 pub(crate) enum Version {
     V1,
     V2,
-}
-
-/// What a hierarchy is used for; each role is served by one hierarchy at most.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Roles {
-    /// Memory limit, peak and kills.
-    pub(crate) memory: bool,
-    /// Number of processes.
-    pub(crate) pids: bool,
-    /// CPU limit and weight.
-    pub(crate) cpu: bool,
-    /// CPU time used: v1's cpuacct; in v2 every group has it.
-    pub(crate) cpu_time: bool,
-    /// CPUs and memory nodes.
-    pub(crate) cpuset: bool,
-    /// Block I/O: v1's blkio, v2's io.
-    pub(crate) io: bool,
-}
-
-impl Roles {
-    /// What these limits need beside what every slot has.
-    pub(super) fn needed_for(limits: &Limits) -> Self {
-        Self {
-            cpu: limits.cpus.is_some() || limits.cpu_weight.is_some(),
-            cpuset: limits.cpuset_cpus.is_some() || limits.cpuset_mems.is_some(),
-            io: !limits.io.is_empty() || limits.io_weight.is_some(),
-            ..Self::default()
-        }
-    }
-
-    /// The controllers of v2 that groups need for these.
-    pub(super) fn controllers(self) -> Vec<&'static str> {
-        let wanted = [
-            (self.memory, "memory"),
-            (self.pids, "pids"),
-            (self.cpu, "cpu"),
-            (self.cpuset, "cpuset"),
-            (self.io, "io"),
-        ];
-        wanted.iter().filter(|(used, _)| *used).map(|(_, name)| *name).collect()
-    }
 }
 
 /// One hierarchy and a folder in it.
@@ -187,33 +147,10 @@ impl<'a> Membership<'a> {
             .filter(|mount| mount.serves(version, self.controllers))
             .find_map(|mount| mount.folder_of(self.path))?;
         let roles = match version {
-            Version::V1 => roles_v1(|name| self.has(name)),
-            Version::V2 => roles_v2(&v2_controllers(&folder)),
+            Version::V1 => Roles::of_v1(|name| self.has(name)),
+            Version::V2 => Roles::of_v2(&v2_controllers(&folder)),
         };
         Some(Hierarchy { version, roles, folder })
-    }
-}
-
-fn roles_v1(has: impl Fn(&str) -> bool) -> Roles {
-    Roles {
-        memory: has("memory"),
-        pids: has("pids"),
-        cpu: has("cpu"),
-        cpu_time: has("cpuacct"),
-        cpuset: has("cpuset"),
-        io: has("blkio"),
-    }
-}
-
-fn roles_v2(controllers: &str) -> Roles {
-    let has = |name| controllers.split_whitespace().any(|one| one == name);
-    Roles {
-        memory: has("memory"),
-        pids: has("pids"),
-        cpu: has("cpu"),
-        cpu_time: true,
-        cpuset: has("cpuset"),
-        io: has("io"),
     }
 }
 

@@ -48,7 +48,7 @@ impl Container {
         // As for a new group: there is one process more for the launcher, where it is in it.
         let pids_max = change.pids_max.map(|pids| pids - launcher);
         let change = LimitsChange { pids_max, ..change.clone() };
-        let template = self.pool.template().inner.limits();
+        let template = &self.pool.template().inner.limits;
         slot.group.update(template, &change).map_err(|error| error.during("update"))
     }
 
