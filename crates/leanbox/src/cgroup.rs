@@ -35,9 +35,6 @@ pub(crate) use group::Group;
 pub(crate) use layout::Layout;
 pub(crate) use members::Members;
 pub(crate) use remove::remove_tree;
-pub use stats::{
-    CpuStats, IoStats, MemoryStats, Pressure, PressureShare, Stall, Stats, Throttling,
-};
 pub(crate) use usage::{Baseline, CpuMeter};
 
 use crate::{Error, Limits, Result};

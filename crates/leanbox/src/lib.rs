@@ -43,15 +43,13 @@ mod recipe;
 mod rootfs;
 mod shifted;
 mod slot;
+mod stats;
 mod stdio;
 mod template;
 mod traces;
 mod upper;
 
 pub use capability::Capability;
-pub use cgroup::{
-    CpuStats, IoStats, MemoryStats, Pressure, PressureShare, Stall, Stats, Throttling,
-};
 pub use command::Command;
 pub use container::Container;
 pub use error::{Error, ErrorKind, Result};
@@ -64,5 +62,8 @@ pub use owner::{reclaim, state_folder};
 pub use policy::{Network, Policy};
 pub use pool::{Pool, PoolBuilder};
 pub use rootfs::Rootfs;
+pub use stats::{
+    CpuStats, IoStats, MemoryStats, Pressure, PressureShare, Stall, Stats, Throttling,
+};
 pub use stdio::Stdio;
 pub use template::{Bind, Template, TemplateBuilder};

@@ -7,117 +7,10 @@ use super::file;
 use super::layout::{Hierarchy, Version};
 use super::usage::Usage;
 use crate::Result;
+use crate::stats::{
+    CpuStats, IoStats, MemoryStats, Pressure, PressureShare, Stall, Stats, Throttling,
+};
 use std::time::Duration;
-
-/// What a container uses and has used since its start, its launcher included (less than 1 MiB, and
-/// well below 1 ms). `None`: this cgroup layout, kernel or template does not tell.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// CPU time.
-    pub cpu: CpuStats,
-    /// Memory.
-    pub memory: MemoryStats,
-    /// Processes and threads, without the launcher.
-    pub pids: u64,
-    /// Block I/O. v1: only where the template limits it.
-    pub io: Option<IoStats>,
-    /// How long its processes waited for resources (the kernel's `psi.rst`). v2 only.
-    pub pressure: Option<Pressure>,
-}
-
-/// CPU time of all processes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CpuStats {
-    /// In user mode and in the kernel.
-    pub total: Duration,
-    /// In user mode. On v1 `None` in a slot whose group served another container before anybody
-    /// asked for statistics.
-    pub user: Option<Duration>,
-    /// In the kernel; as `user`.
-    pub system: Option<Duration>,
-    /// By the CPU limit, where the template has a CPU limit or weight.
-    pub throttling: Option<Throttling>,
-}
-
-/// What a CPU limit held up (the kernel's `sched-bwc.rst`, "Statistics").
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Throttling {
-    /// Periods in which something ran.
-    pub periods: u64,
-    /// Of these, the periods whose time was used up.
-    pub throttled: u64,
-    /// How long, summed up over CPUs.
-    pub time: Duration,
-}
-
-/// Memory, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct MemoryStats {
-    /// In use now, with page cache and the kernel's own.
-    pub current_bytes: u64,
-    /// The most in use at one time; 0 on v2 before Linux 5.19.
-    pub peak_bytes: u64,
-    /// Of its programs' own: heaps and stacks.
-    pub anon_bytes: Option<u64>,
-    /// Of files, with what is in `/tmp` and shared memory.
-    pub file_bytes: Option<u64>,
-    /// How many of its processes were killed for want of memory, its own limit's or a group's
-    /// above.
-    pub oom_kills: u64,
-}
-
-/// Block I/O of all devices.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct IoStats {
-    /// Bytes read.
-    pub read_bytes: u64,
-    /// Bytes written.
-    pub write_bytes: u64,
-    /// Read operations.
-    pub reads: u64,
-    /// Write operations.
-    pub writes: u64,
-}
-
-/// Waiting for resources (the kernel's `psi.rst`).
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub struct Pressure {
-    /// For a CPU.
-    pub cpu: Option<Stall>,
-    /// For memory.
-    pub memory: Option<Stall>,
-    /// For block I/O.
-    pub io: Option<Stall>,
-}
-
-/// Of one resource.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub struct Stall {
-    /// Some process waited.
-    pub some: PressureShare,
-    /// All of them did.
-    pub full: Option<PressureShare>,
-}
-
-/// Shares of wall time, in percent. They are the group's, and may show what was before the
-/// container's start.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub struct PressureShare {
-    /// Of the last 10 seconds.
-    pub avg10: f64,
-    /// Of the last minute.
-    pub avg60: f64,
-    /// Of the last 5 minutes.
-    pub avg300: f64,
-}
 
 /// Counters that a baseline of every start does not have.
 #[derive(Debug, Clone, Copy, Default)]
@@ -328,4 +221,95 @@ fn one(place: &Hierarchy, name: &str) -> Result<Option<u64>> {
 fn number(text: &str, key: &str) -> Option<u64> {
     let value = |line: &str| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok();
     text.lines().find_map(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layout::Roles;
+    use super::*;
+
+    fn fake(version: Version, name: &str, files: &[(&str, &str)]) -> Hierarchy {
+        let folder = std::env::temp_dir().join(format!("leanbox-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for (file, text) in files {
+            std::fs::write(folder.join(file), text).unwrap();
+        }
+        let roles =
+            Roles { memory: true, pids: true, cpu: true, cpu_time: true, cpuset: true, io: true };
+        Hierarchy { version, roles, folder }
+    }
+
+    const V2: [(&str, &str); 7] = [
+        (
+            "cpu.stat",
+            "usage_usec 900\nuser_usec 600\nsystem_usec 300\nnr_periods 9\nnr_throttled 4\n\
+             throttled_usec 70\n",
+        ),
+        ("memory.stat", "anon 100\nfile 50\nshmem 10\nslab_reclaimable 5\n"),
+        ("memory.current", "180\n"),
+        ("pids.current", "3\n"),
+        (
+            "io.stat",
+            "8:0 rbytes=10 wbytes=20 rios=1 wios=2\n8:16 rbytes=5 wbytes=0 rios=1 wios=0\n",
+        ),
+        ("cpu.pressure", "some avg10=1.50 avg60=0.25 avg300=0.00 total=7\n"),
+        (
+            "memory.pressure",
+            "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n\
+             full avg10=2.00 avg60=0.00 avg300=0.00 total=0\n",
+        ),
+    ];
+
+    #[test]
+    fn v2_tells_all_of_it_and_what_was_before_is_taken_off() {
+        let place = fake(Version::V2, "stats-v2", &V2);
+        let before = Wide {
+            cpu: Some((300, 300)),
+            throttling: Some(Throttling { periods: 8, ..Throttling::default() }),
+            io: Some(IoStats { read_bytes: 5, ..IoStats::default() }),
+        };
+        let usage = Usage { cpu: Duration::from_micros(300), ..Usage::default() };
+        let stats = read(std::slice::from_ref(&place), &usage, Some(&before)).unwrap();
+        assert_eq!(stats.cpu.user, Some(Duration::from_micros(300)));
+        assert_eq!(stats.cpu.system, Some(Duration::ZERO));
+        let time = Duration::from_micros(70);
+        assert_eq!(stats.cpu.throttling, Some(Throttling { periods: 1, throttled: 4, time }));
+        let io = IoStats { read_bytes: 10, write_bytes: 20, reads: 2, writes: 2 };
+        assert_eq!((stats.io, stats.pids), (Some(io), 3));
+        assert_eq!((stats.memory.anon_bytes, stats.memory.file_bytes), (Some(100), Some(50)));
+        let pressure = stats.pressure.unwrap();
+        let cpu = pressure.cpu.unwrap();
+        assert!((cpu.some.avg10 - 1.5).abs() < 1e-9 && cpu.full.is_none());
+        assert!(pressure.memory.unwrap().full.is_some() && pressure.io.is_none());
+        assert_eq!(unfreeable_bytes(&place).unwrap(), 135);
+        std::fs::remove_dir_all(&place.folder).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_known_is_none() {
+        let place = fake(Version::V2, "stats-unknown", &V2);
+        let stats = read(std::slice::from_ref(&place), &Usage::default(), None).unwrap();
+        assert_eq!((stats.cpu.user, stats.cpu.throttling, stats.io), (None, None, None));
+        std::fs::remove_dir_all(&place.folder).unwrap();
+        let files = [("pids.current", "1\n"), ("memory.stat", "cache 4\nrss 8\n")];
+        let mut place = fake(Version::V1, "stats-v1", &files);
+        place.roles = Roles { memory: true, pids: true, ..Roles::default() };
+        let stats =
+            read(std::slice::from_ref(&place), &Usage::default(), Some(&Wide::default())).unwrap();
+        assert_eq!((stats.cpu.user, stats.io, stats.pressure), (None, None, None));
+        assert_eq!((stats.memory.anon_bytes, stats.memory.file_bytes), (Some(8), Some(4)));
+        std::fs::remove_dir_all(&place.folder).unwrap();
+    }
+
+    #[test]
+    fn v1_block_io_is_summed_by_kind_over_devices() {
+        let files = [
+            ("blkio.throttle.io_service_bytes", "8:0 Read 4\n8:0 Write 2\n8:16 Read 6\nTotal 12\n"),
+            ("blkio.throttle.io_serviced", "8:0 Read 1\n8:0 Write 1\n8:16 Read 2\nTotal 4\n"),
+        ];
+        let place = fake(Version::V1, "stats-blkio", &files);
+        let io = IoStats { read_bytes: 10, write_bytes: 2, reads: 3, writes: 1 };
+        assert_eq!(read_io(&place).unwrap(), Some(io));
+        std::fs::remove_dir_all(&place.folder).unwrap();
+    }
 }
