@@ -66,7 +66,8 @@ pub struct Limits {
     /// to 1,000 there) or, on v2, `io.cost.qos`.
     pub io_weight: Option<u32>,
     /// Limits of each process; instead of ours, where we set one (no core dumps, 4,096
-    /// descriptors, 8 MiB of stack, 64 KiB of locked memory).
+    /// descriptors, 8 MiB of stack, 64 KiB of locked memory). Children of
+    /// [`Template::fork`](crate::Template::fork) keep the caller's.
     pub rlimits: Vec<Rlimit>,
     /// Size of `/tmp`, in bytes. What is in it counts as memory too.
     pub tmp_max_bytes: u64,
