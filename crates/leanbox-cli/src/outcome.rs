@@ -3,7 +3,7 @@
 
 use crate::run::Args;
 use crate::{say, tell};
-use leanbox::{End, Error, ErrorKind, Outcome, Result};
+use leanbox::{Cause, End, Error, ErrorKind, Outcome, Result};
 use serde::Serialize;
 use std::fs::File;
 use std::io::Write;
@@ -15,7 +15,7 @@ use std::time::Duration;
 pub(crate) const FAILED: u8 = 125;
 const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
-/// Stopped by `--timeout`, as with timeout(1).
+/// Stopped by `--timeout` or `--cpu-time`, as with timeout(1).
 const TIMED_OUT: u8 = 124;
 
 /// A run that did not come to its program's end.
@@ -91,6 +91,9 @@ struct Report<'a> {
     signal: Option<i32>,
     timed_out: bool,
     oom_killed: bool,
+    /// Why the program ended: `exited`, `signal`, `oom_killed`, `wall_timeout`, `cpu_timeout`,
+    /// `output_limit`, `killed`.
+    cause: Option<&'static str>,
     cpu_us: Option<u64>,
     memory_peak_bytes: Option<u64>,
     start_us: Option<u64>,
@@ -124,14 +127,19 @@ fn exit_code(outcome: &Outcome) -> u8 {
 
 /// What a killed program cannot say itself.
 fn explain(outcome: &Outcome, args: &Args) {
-    if let (true, Some(timeout)) = (outcome.timed_out, args.timeout) {
+    let limits = &args.limits;
+    if let (Cause::WallTimeout, Some(timeout)) = (outcome.cause, limits.timeout) {
         tell(&format!("leanbox: timed out after {} s", timeout.as_secs_f64()));
+    } else if let (Cause::CpuTimeout, Some(time)) = (outcome.cause, limits.cpu_time) {
+        tell(&format!("leanbox: timed out after {} s of CPU time", time.as_secs_f64()));
+    } else if let (Cause::OutputLimit, Some(most)) = (outcome.cause, limits.output_max) {
+        tell(&format!("leanbox: killed: it wrote more than {}; raise --output-max", size(most)));
     } else if outcome.oom_killed {
         let who = match outcome.end {
             End::Signaled(9) => "killed",
             _ => "one of its processes was killed",
         };
-        let limit = size(args.memory);
+        let limit = size(limits.memory);
         tell(&format!("leanbox: out of memory: {who} at the limit of {limit}; raise --memory"));
     }
 }
@@ -148,6 +156,7 @@ fn report(outcome: &Outcome, exit_code: u8) -> Report<'static> {
         signal,
         timed_out: outcome.timed_out,
         oom_killed: outcome.oom_killed,
+        cause: Some(outcome.cause.name()),
         cpu_us: microseconds(outcome.cpu).filter(|_| outcome.accounted),
         memory_peak_bytes: Some(outcome.memory_peak_bytes).filter(|_| outcome.accounted),
         start_us: microseconds(outcome.start),

@@ -3,19 +3,19 @@
 //! Nothing is done before the start that the start does not need: the time of the whole command
 //! is what people feel.
 
+mod limits;
 mod mounts;
 mod sockets;
 mod terminal;
+
+pub(crate) use limits::LimitArgs;
 
 use crate::images;
 use crate::outcome::{self, Failure, Json};
 use crate::program::{self, Asked, Files};
 use crate::signals::Signals;
 use crate::values::{self, Capabilities};
-use leanbox::{
-    Command, Container, Error, ErrorKind, Limits, Outcome, Pool, Result, Rootfs, Template,
-    parse_bytes, parse_cpus,
-};
+use leanbox::{Command, Container, Error, ErrorKind, Outcome, Pool, Result, Rootfs, Template};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
@@ -29,19 +29,8 @@ use std::time::{Duration, Instant};
     after_help = HELP
 )]
 pub(crate) struct Args {
-    /// The most memory it may use, with what is in /tmp; going past it kills it
-    #[arg(long, short, value_name = "SIZE", value_parser = parse_bytes)]
-    #[arg(default_value = "512m", allow_hyphen_values = true)]
-    pub(crate) memory: u64,
-    /// CPU time a second, as in 1.5 for one CPU and a half [default: no limit]
-    #[arg(long, value_name = "N", value_parser = parse_cpus, allow_hyphen_values = true)]
-    cpus: Option<f64>,
-    /// The most processes and threads at one time
-    #[arg(long, value_name = "N", default_value_t = 256, allow_hyphen_values = true)]
-    pids: u32,
-    /// Kill it after this time, as in 10, 1.5s, 500ms, 2m (exit code 124) [default: never]
-    #[arg(long, value_name = "TIME", value_parser = values::time, allow_hyphen_values = true)]
-    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
     /// Set a variable; KEY alone takes its value from here. May be given again
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = values::variable)]
     env: Vec<(String, Option<String>)>,
@@ -51,10 +40,6 @@ pub(crate) struct Args {
     /// Run as this user of the root: name, uid, name:group or uid:gid [default: the image's]
     #[arg(long, short, value_name = "USER")]
     user: Option<String>,
-    /// The most that /tmp holds
-    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
-    #[arg(default_value = "64m", allow_hyphen_values = true)]
-    tmp_size: u64,
     /// Give it a capability inside its own user namespace: a name of capabilities(7), or ALL.
     /// May be given again [default: none]
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = values::capabilities)]
@@ -107,8 +92,9 @@ Examples:
   leanbox run -it --writable ./rootfs sh
   leanbox run --listen tcp:127.0.0.1:8080 hello serve.py
 
-Exit codes: the program's own; 128+N if signal N ended it (137: killed, as when out of memory);
-124 timed out; 125 leanbox could not do it; 126 not executable; 127 no such program.";
+Exit codes: the program's own; 128+N if signal N ended it (137: killed, as when out of memory or
+past --output-max); 124 timed out, by --timeout or --cpu-time; 125 leanbox could not do it;
+126 not executable; 127 no such program.";
 
 /// Runs it to the program's end.
 pub(crate) fn run(args: &Args) -> ExitCode {
@@ -120,18 +106,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 impl Args {
-    fn limits(&self) -> Limits {
-        Limits {
-            memory_max_bytes: self.memory,
-            pids_max: self.pids,
-            cpus: self.cpus,
-            tmp_max_bytes: self.tmp_size,
-        }
-    }
-
     fn carry_out(&self) -> Result<Outcome, Failure> {
         let mut handed = self.sockets.take()?;
-        self.limits().validate()?;
+        self.limits.limits()?.validate()?;
         self.terminal.check()?;
         let mut signals = Signals::take()?;
         let template = self.template().map_err(|error| match images::interrupted() {
@@ -144,8 +121,11 @@ impl Args {
         let pool = Pool::new(&template, 0)?;
         // The pool is its last user: keeper and slot end together, which waits once, not twice.
         drop(template);
-        let container = command.spawn(&pool).map_err(Failure::of_program)?;
-        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let mut container = command.spawn(&pool).map_err(Failure::of_program)?;
+        if self.limits.output_max.is_some() {
+            return Ok(relay(&mut container, &mut signals)?);
+        }
+        let deadline = self.limits.timeout.map(|timeout| Instant::now() + timeout);
         let Some(mut screen) = self.terminal.show(&container)? else {
             await_end(&container, &mut signals, deadline)?;
             return Ok(container.wait()?);
@@ -159,7 +139,7 @@ impl Args {
     fn template(&self) -> Result<Template> {
         let root = self.words.first().map(String::as_str).unwrap_or_default();
         let mut builder = Template::builder(Rootfs::open(root_folder(root)?)?)
-            .limits(self.limits())
+            .limits(self.limits.limits()?)
             .hostname(&self.hostname)
             .terminal(self.terminal.tty)
             .ahead();
@@ -199,9 +179,7 @@ impl Args {
         if let Some(dir) = &self.workdir {
             command.current_dir(dir);
         }
-        if let Some(timeout) = self.timeout {
-            command.timeout(timeout);
-        }
+        self.limits.apply(&mut command)?;
         Ok(command)
     }
 }
@@ -223,6 +201,21 @@ pub(crate) fn root_folder(word: &str) -> Result<PathBuf> {
         )
         .remedy("leanbox images lists the images")),
         Err(error) => Err(error),
+    }
+}
+
+/// How late a signal may be handed on while output is.
+const SIGNAL_LATE: Duration = Duration::from_millis(20);
+
+/// Hands output and signals on to the end.
+fn relay(container: &mut Container, signals: &mut Signals) -> Result<Outcome> {
+    loop {
+        if let Some(outcome) = container.wait_timeout(SIGNAL_LATE)? {
+            return Ok(outcome);
+        }
+        for signal in signals.come() {
+            let _ = container.signal(signal);
+        }
     }
 }
 

@@ -12,8 +12,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A step's limits: a compiler's, not a service's.
-const LIMITS: Limits =
-    Limits { memory_max_bytes: 4 << 30, pids_max: 4096, cpus: None, tmp_max_bytes: 64 << 20 };
+fn limits() -> Limits {
+    Limits { memory_max_bytes: 4 << 30, pids_max: 4096, ..Limits::default() }
+}
 
 /// Files of the host that name servers, certificates and package sources are in.
 const SHOWN: [&str; 8] = [
@@ -91,7 +92,7 @@ fn template(
         ErrorKind::InvalidInput => error.remedy("join some of the steps before it into one"),
         _ => error,
     })?;
-    let mut builder = Template::builder(rootfs).limits(LIMITS).network(Network::Host).tmp(false);
+    let mut builder = Template::builder(rootfs).limits(limits()).network(Network::Host).tmp(false);
     builder = builder.user(step.user).hostname("build");
     for capability in Capability::DOCKER_DEFAULT {
         builder = builder.cap_add(*capability);

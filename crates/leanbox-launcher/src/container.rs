@@ -4,8 +4,8 @@
 
 use crate::crowd::Joining;
 use crate::wire::{
-    Go, INLINE_MAX, Kind, Mailbox, Plan, PlanHeader, Report, SLOT_FD, START_FDS_MAX, Start, Step,
-    bytes_of,
+    Go, INLINE_MAX, Kind, Mailbox, Plan, PlanHeader, Report, Rlimit, SLOT_FD, START_FDS_MAX, Start,
+    Step, bytes_of,
 };
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_void};
@@ -275,6 +275,11 @@ fn receive_fds(start: &Start, fds: &mut [Fd; START_FDS_MAX + 2]) -> leanbox_sys:
 /// The launcher has its groups, session and working folder (`/`) already.
 fn take_identity(plan: &Plan) -> Result<(), (u32, Errno)> {
     let header = plan.header();
+    // Of the container alone: its launcher has to fork and to open what it needs.
+    for limit in plan.table::<Rlimit>(header.rlimits) {
+        process::set_limits(limit.resource as u32, limit.soft, limit.hard)
+            .map_err(|errno| (Step::LIMITS, errno))?;
+    }
     let identity = |errno| (Step::IDENTITY, errno);
     process::setuid(header.uid).map_err(identity)?;
     process::capset(header.held, 0).map_err(identity)?;

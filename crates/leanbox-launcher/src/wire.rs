@@ -10,7 +10,7 @@ mod plan;
 
 pub use floor::{FLOOR_SAMPLES_MAX, FloorKind, FloorReply, FloorRequest};
 pub use mailbox::{INLINE_MAX, MAILBOX_BYTES, Mailbox, Seating};
-pub use plan::{Node, Op, OpKind, Plan, PlanHeader, Table, Tree};
+pub use plan::{Node, Op, OpKind, Plan, PlanHeader, Rlimit, Table, Tree};
 
 /// Where the control socket of a keeper or floor lies.
 pub const CONTROL_FD: i32 = 3;
@@ -127,6 +127,8 @@ impl Step {
     pub const NET: u32 = 13;
     /// The terminal of a container.
     pub const TERMINAL: u32 = 15;
+    /// Limits of the container's processes.
+    pub const LIMITS: u32 = 16;
     /// First of the plan's operations.
     pub const FIRST_OP: u32 = 1000;
 }

@@ -337,7 +337,12 @@ pub fn sethostname(name: &CStr) -> Result<()> {
 
 /// prlimit(2) on oneself: soft and hard become `value`.
 pub fn set_limit(resource: u32, value: u64) -> Result<()> {
-    let limit = [value, value];
+    set_limits(resource, value, value)
+}
+
+/// prlimit(2) on oneself.
+pub fn set_limits(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let limit = [soft, hard];
     // SAFETY: the limit is a struct rlimit64.
     unsafe { call(nr::PRLIMIT64, [0, resource as usize, limit.as_ptr() as usize, 0]) }.map(drop)
 }

@@ -13,6 +13,7 @@
 //!     └ Group   one folder per slot there
 //! ```
 
+mod events;
 mod file;
 mod freezer;
 mod group;
@@ -20,8 +21,11 @@ mod layout;
 mod members;
 mod plan;
 mod remove;
+mod roles;
+mod stats;
 mod subtree;
 mod usage;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -31,7 +35,7 @@ pub(crate) use group::Group;
 pub(crate) use layout::Layout;
 pub(crate) use members::Members;
 pub(crate) use remove::remove_tree;
-pub(crate) use usage::Baseline;
+pub(crate) use usage::{Baseline, CpuMeter};
 
 use crate::{Error, Limits, Result};
 use layout::{Hierarchy, Version};
@@ -99,7 +103,7 @@ impl Parent {
     /// The call that failed, with its path; `Unsupported` if a CPU limit is asked and no
     /// hierarchy has the cpu controller. Nothing is left behind.
     pub(crate) fn group(&self, name: &str, limits: &Limits) -> Result<Group> {
-        Group::create(&self.folders()?, self.freezer.as_ref(), name, limits)
+        Group::create(&self.folders(limits)?, self.freezer.as_ref(), name, limits)
     }
 
     fn first_name(&self) -> String {
@@ -107,7 +111,7 @@ impl Parent {
     }
 
     /// The folders of all groups but the first.
-    fn folders(&self) -> Result<Vec<Hierarchy>> {
+    fn folders(&self, limits: &Limits) -> Result<Vec<Hierarchy>> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         for home in &self.homes[made.len()..] {
             let folder = home.folder.join(&self.name);
@@ -117,6 +121,12 @@ impl Parent {
             if home.version == Version::V2 {
                 subtree::enable(&folder, &home.roles.controllers())?;
             }
+            let place = Hierarchy { folder, ..*home };
+            write::fill_cpuset(&place, None)?;
+            // They weigh against others what they weigh against each other.
+            let settings = plan::settings(place.version, place.roles, limits);
+            let mut weights = settings.iter().filter(|setting| plan::is_weight(setting));
+            weights.try_for_each(|weight| write::write(&place.folder, weight))?;
         }
         Ok(made.clone())
     }

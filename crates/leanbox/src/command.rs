@@ -8,12 +8,10 @@ use crate::stdio::{Stdio, Streams};
 use crate::template::no_nul;
 use crate::{Error, ErrorKind, Outcome, Pool, Result, keeper};
 use leanbox_launcher::wire::{Go, INLINE_MAX, START_FDS_MAX, Start, bytes_of};
+use rustix::process::Signal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Capture per stream unless told otherwise.
-const CAPTURE_MAX_BYTES: usize = 1 << 20;
 
 /// Whether a start waits for its slot.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +33,9 @@ pub struct Command {
     fds: Vec<(i32, OwnedFd)>,
     timeout: Option<Duration>,
     terminal_size: Option<(u16, u16)>,
+    cpu_time: Option<Duration>,
+    grace: Option<(Signal, Duration)>,
+    output_max: Option<u64>,
     noop: bool,
     stamp: bool,
     message: Option<Message>,
@@ -61,6 +62,9 @@ impl Command {
             fds: Vec::new(),
             timeout: None,
             terminal_size: None,
+            cpu_time: None,
+            grace: None,
+            output_max: None,
             noop: false,
             stamp: false,
             message: None,
@@ -144,6 +148,37 @@ impl Command {
         self
     }
 
+    /// Kills the container when all its processes together have used this much CPU time, whether
+    /// anybody waits for it or not: at most 5 ms later on each CPU. The thread for timeouts looks
+    /// at it, the more often the closer it comes. Only where cgroups count CPU time (v1's
+    /// `cpuacct`; v2 always).
+    pub fn cpu_time(&mut self, cpu_time: Duration) -> &mut Self {
+        self.cpu_time = Some(cpu_time);
+        self
+    }
+
+    /// When its time is up, wall or CPU, the program gets this signal first (15: SIGTERM), and the
+    /// whole slot SIGKILL only after `grace`. The outcome says that its time was up however the
+    /// program ends then.
+    ///
+    /// # Errors
+    /// `InvalidInput`: no such signal (signal(7)).
+    pub fn grace(&mut self, signal: i32, grace: Duration) -> Result<&mut Self> {
+        let named = Signal::from_named_raw(signal)
+            .ok_or_else(|| Error::invalid(format!("{signal}: no such signal")))?;
+        self.grace = Some((named, grace));
+        Ok(self)
+    }
+
+    /// Kills the container when it has written more than this to standard output and standard
+    /// error together. What is not captured is read and passed on by whoever waits: until
+    /// somebody does, the program stands still when the pipes are full. Not with
+    /// [`Stdio::Piped`] outputs, which the caller reads.
+    pub fn output_max(&mut self, bytes: u64) -> &mut Self {
+        self.output_max = Some(bytes);
+        self
+    }
+
     /// Has the container tell when it woke ([`Outcome::first_instruction`]): for benchmarks.
     pub fn stamp(&mut self) -> &mut Self {
         self.stamp = true;
@@ -189,8 +224,9 @@ impl Command {
         self.run_in(pool, streams)
     }
 
-    /// Runs the program to its end; output and errors are captured, 1 MiB each, unless set, and
-    /// the input is empty.
+    /// Runs the program to its end; output and errors are captured, up to
+    /// [`Limits::output_max_bytes`](crate::Limits::output_max_bytes) each, unless set, and the
+    /// input is empty.
     ///
     /// # Errors
     /// As for [`spawn`](Self::spawn).
@@ -198,18 +234,25 @@ impl Command {
         if self.streams[0].is_none() {
             self.streams[0] = Some(Stdio::Null);
         }
-        let captured = || Stdio::Captured { max_bytes: CAPTURE_MAX_BYTES };
-        let streams = self.open_streams(pool, captured)?;
+        let max_bytes = pool.template().inner.output_max_bytes;
+        let streams = self.open_streams(pool, || Stdio::Captured { max_bytes })?;
         self.run_in(pool, streams)
     }
 
     fn open_streams(&self, pool: &Pool, default: impl Fn() -> Stdio) -> Result<Streams> {
-        Streams::open(&self.streams, default, pool.template().inner.plan.terminal)
+        let (terminal, counted) = (pool.template().inner.plan.terminal, self.output_max.is_some());
+        if terminal && counted {
+            return Err(Error::invalid("an output limit does not go with a terminal")
+                .remedy("count what you read of it"));
+        }
+        Streams::open(&self.streams, default, terminal, counted)
     }
 
     fn run_in(&mut self, pool: &Pool, streams: Streams) -> Result<Outcome> {
         match self.start(pool, streams, None, Take::InTurn)? {
-            Some(container) => container.wait(),
+            // The clock is looked at by whoever waits.
+            Some(container) if self.cpu_time.is_none() && self.grace.is_none() => container.wait(),
+            Some(container) => container.end_at_deadline()?.wait(),
             None => Err(Error::new(ErrorKind::Busy, "no slot is free")),
         }
     }
@@ -248,7 +291,9 @@ impl Command {
         };
         let deadline = self.timeout.and_then(|timeout| began.checked_add(timeout));
         let stamp_ns = self.stamp.then(leanbox_sys::sync::now_ns);
-        let started = Started { began, start: Duration::ZERO, deadline, stamp_ns };
+        let (cpu, grace, output_max) = (self.cpu_time, self.grace, self.output_max);
+        let start = Duration::ZERO;
+        let started = Started { began, start, deadline, cpu, grace, output_max, stamp_ns };
         // Whole before the start, so that nothing but a look at the clock is between it and a wait.
         let mut container = Container::new(pool.clone(), slot, ours, started, &self.program);
         if pool.template().inner.plan.terminal {

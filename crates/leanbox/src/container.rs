@@ -1,29 +1,28 @@
 //! A running container, as `std::process::Child` is a running process: wait, kill, streams,
 //! and at the end the outcome.
 
+mod capture;
 mod exec;
+mod limits;
 mod pause;
 mod terminal;
 
+use self::capture::{Captures, wait_readable};
 use self::exec::{closed_or_ended, exec_error, word_of};
-use crate::deadline::Deadline;
-use crate::outcome::{Captured, End, Outcome};
+use crate::deadline::{Deadline, Terms};
+use crate::outcome::{Cause, End, Outcome};
 use crate::slot::{Slot, Told};
 use crate::stdio::Ours;
 use crate::{Error, ErrorKind, Pool, Result};
 use leanbox_launcher::wire::Go;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::event::{PollFlags, Timespec};
 use rustix::process::{Signal, pidfd_send_signal};
 use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// How long a captured stream is still read after the end, should something outside the slot
-/// hold it open.
-const DRAIN: Duration = Duration::from_secs(1);
 /// How long a start may take until the program is executed: with the least CPU limit some seconds.
 const EXEC_PATIENCE: Duration = Duration::from_secs(60);
 /// The longest sleep between two looks at a container that says nothing.
@@ -38,6 +37,12 @@ pub(crate) struct Started {
     pub(crate) began: Instant,
     pub(crate) start: Duration,
     pub(crate) deadline: Option<Instant>,
+    /// CPU time that it may use.
+    pub(crate) cpu: Option<Duration>,
+    /// How it is asked to end before it is killed.
+    pub(crate) grace: Option<(Signal, Duration)>,
+    /// The most it may write to captured streams.
+    pub(crate) output_max: Option<u64>,
     /// The clock just before the start, where the container tells when it woke.
     pub(crate) stamp_ns: Option<u64>,
 }
@@ -49,9 +54,10 @@ pub struct Container {
     slot: Option<Slot>,
     started: Started,
     program: Arc<str>,
-    /// Where it may be that nobody waits.
-    deadline: Option<Deadline>,
-    captures: [Option<Capture>; 2],
+    /// Where it may be that nobody waits, or where not only the clock tells.
+    deadline: OnceLock<Deadline>,
+    killed: AtomicBool,
+    captures: Captures,
     /// The write end of its standard input, where piped.
     pub stdin: Option<File>,
     /// The read end of its standard output, where piped.
@@ -64,16 +70,6 @@ pub struct Container {
     pub terminal: Option<File>,
 }
 
-/// A captured stream.
-#[derive(Debug)]
-struct Capture {
-    file: File,
-    kept: Captured,
-    max_bytes: usize,
-    /// Its end has not been reached.
-    open: bool,
-}
-
 impl Container {
     pub(crate) fn new(
         pool: Pool,
@@ -82,23 +78,18 @@ impl Container {
         started: Started,
         program: &Arc<str>,
     ) -> Self {
-        let [stdin, stdout, stderr] = ours.map(|ours| match ours {
-            Some(Ours::Pipe(file)) => (Some(file), None),
-            Some(Ours::Capture(file, max_bytes)) => {
-                (None, Some(Capture { file, kept: Captured::default(), max_bytes, open: true }))
-            }
-            None => (None, None),
-        });
+        let (captures, [stdin, stdout, stderr]) = Captures::of(ours, started.output_max);
         Self {
             pool,
             slot: Some(slot),
             started,
             program: Arc::clone(program),
-            deadline: None,
-            captures: [stdout.1, stderr.1],
-            stdin: stdin.0,
-            stdout: stdout.0,
-            stderr: stderr.0,
+            deadline: OnceLock::new(),
+            killed: AtomicBool::new(false),
+            captures,
+            stdin,
+            stdout,
+            stderr,
             terminal: None,
         }
     }
@@ -158,9 +149,10 @@ impl Container {
     }
 
     /// From now on it ends in time whether it is waited for or not.
-    pub(crate) fn end_at_deadline(mut self) -> Result<Self> {
-        if let (Some(due), Some(slot)) = (self.started.deadline, &self.slot) {
-            self.deadline = Some(Deadline::set(due, slot)?);
+    pub(crate) fn end_at_deadline(self) -> Result<Self> {
+        let Started { deadline: wall, cpu, grace, .. } = self.started;
+        if let (true, Some(slot)) = (wall.is_some() || cpu.is_some(), &self.slot) {
+            let _ = self.deadline.set(Deadline::set(Terms { wall, cpu, grace }, slot)?);
         }
         Ok(self)
     }
@@ -171,11 +163,11 @@ impl Container {
     /// The program could not be executed (where [`status`](crate::Command::status) started it), or
     /// the kernel's counters could not be read.
     pub fn wait(mut self) -> Result<Outcome> {
-        let simple = self.started.deadline.is_none() && self.captures.iter().all(Option::is_none);
+        let simple = self.started.deadline.is_none() && self.captures.are_none();
         self.stdin = None;
         let told = match &self.slot {
-            Some(slot) if simple => (slot.await_end(), false),
-            _ => self.pump(None)?.unwrap_or((Told::Gone, false)),
+            Some(slot) if simple => (slot.await_end(), None),
+            _ => self.pump(None)?.unwrap_or((Told::Gone, None)),
         };
         self.finish(told)
     }
@@ -191,9 +183,13 @@ impl Container {
         }
     }
 
-    /// Kills the program with all that it started. The outcome says SIGKILL.
+    /// Kills the program with all that it started. The outcome says SIGKILL and
+    /// [`Cause::Killed`].
     pub fn kill(&self) {
         if let Some(slot) = &self.slot {
+            if !slot.is_dead() {
+                self.killed.store(true, Relaxed);
+            }
             slot.kill_now();
         }
     }
@@ -219,42 +215,45 @@ impl Container {
         self.slot.as_ref().expect("the outcome was taken already").container()
     }
 
-    /// Reads captured streams until the end is told, the time is up, or `until`.
-    fn pump(&mut self, until: Option<Instant>) -> Result<Option<(Told, bool)>> {
+    /// Reads captured streams until the end is told, the time is up, or `until`. Why it was killed
+    /// here, if it was.
+    fn pump(&mut self, until: Option<Instant>) -> Result<Option<(Told, Option<Cause>)>> {
+        // With a grace the thread for timeouts does it all.
+        let deadline = self.started.deadline.filter(|_| self.started.grace.is_none());
         loop {
-            let Some(slot) = &self.slot else { return Ok(Some((Told::Gone, false))) };
+            let Some(slot) = &self.slot else { return Ok(Some((Told::Gone, None))) };
             let now = Instant::now();
-            let deadline = self.started.deadline;
-            if deadline.is_some_and(|deadline| now >= deadline) {
-                if let Some(told) = slot.try_end() {
-                    return Ok(Some((told, false)));
-                }
-                slot.kill_now();
-                return Ok(Some((slot.await_end(), true)));
+            let is_late = deadline.is_some_and(|deadline| now >= deadline);
+            if is_late || self.captures.are_too_much() {
+                let told = slot.try_end();
+                let cause = if is_late { Cause::WallTimeout } else { Cause::OutputLimit };
+                return Ok(Some(match told {
+                    Some(told) => (told, None),
+                    None => {
+                        slot.kill_now();
+                        (slot.await_end(), Some(cause))
+                    }
+                }));
             }
             if until.is_some_and(|until| now >= until) {
                 return Ok(None);
             }
             let next = [deadline, until].into_iter().flatten().min();
             let sleep = next.map_or(LOOK, |next| (next - now).min(LOOK));
-            let ready = wait_readable(slot, &self.captures, sleep)?;
-            for (capture, ready) in self.captures.iter_mut().zip(&ready[1..]) {
-                if let Some(capture) = capture.as_mut().filter(|_| *ready) {
-                    capture.open = capture.read_some();
-                }
-            }
-            if ready[0] {
+            let [ended, stdout, stderr] = wait_readable(slot, &self.captures, sleep)?;
+            self.captures.read([stdout, stderr]);
+            if ended {
                 if let Some(told) = slot.try_end() {
-                    return Ok(Some((told, false)));
+                    return Ok(Some((told, None)));
                 }
-            } else if !ready[1] && !ready[2] && crate::keeper::has_ended(slot.container(), 0) {
-                return Ok(Some((slot.try_end().unwrap_or(Told::Gone), false)));
+            } else if !stdout && !stderr && crate::keeper::has_ended(slot.container(), 0) {
+                return Ok(Some((slot.try_end().unwrap_or(Told::Gone), None)));
             }
         }
     }
 
-    fn finish(&mut self, (told, timed_out): (Told, bool)) -> Result<Outcome> {
-        let timed_out = self.deadline.take().is_some_and(Deadline::call_off) || timed_out;
+    fn finish(&mut self, (told, here): (Told, Option<Cause>)) -> Result<Outcome> {
+        let asked = self.deadline.take().and_then(Deadline::call_off).or(here);
         let mut slot =
             self.slot.take().ok_or_else(|| Error::invalid("the outcome was taken already"))?;
         let accounted = slot.group.counts();
@@ -275,26 +274,28 @@ impl Container {
             Told::Gone => Ok(Signal::KILL.as_raw()),
             Told::Failed(step, errno) => Err(exec_error(&self.program, step, errno)),
         };
-        let captured = self.captures.iter().any(Option::is_some);
-        if captured && !self.serves_again(&slot) {
+        if !self.captures.are_none() && !self.serves_again(&slot) {
             // Whoever else holds the streams ends now, so that reading them ends too.
             slot.kill_now();
         }
-        let [stdout, stderr] = self
-            .captures
-            .each_mut()
-            .map(|capture| capture.take().map(Capture::drain).unwrap_or_default());
-        if matches!(told, Told::Gone) || timed_out || thawed.is_err() {
+        let ([stdout, stderr], too_much) = self.captures.drain();
+        let asked = asked.or(too_much.then_some(Cause::OutputLimit));
+        if matches!(told, Told::Gone) || asked.is_some() || thawed.is_err() {
             slot.kill_now();
             self.pool.discard(slot);
         } else {
             self.pool.give_back(slot);
         }
         let (status, usage) = (status?, usage?);
+        let (end, oom_killed) = (End::from_status(status), usage.killed_by_own_limit());
+        // One that had ended when it was killed has not ended by that.
+        let killed = self.killed.load(Relaxed) && end == End::Signaled(KILLED);
+        let cause = Cause::of(end, asked.or(killed.then_some(Cause::Killed)), oom_killed);
         Ok(Outcome {
-            end: End::from_status(status),
-            timed_out,
-            oom_killed: usage.killed_by_own_limit(),
+            end,
+            cause,
+            timed_out: cause.is_timeout(),
+            oom_killed,
             accounted,
             cpu: usage.cpu,
             memory_peak_bytes: usage.memory_peak_bytes,
@@ -316,7 +317,7 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         // Before its group may serve another.
-        self.deadline = None;
+        self.deadline = OnceLock::new();
         if let Some(slot) = self.slot.take() {
             slot.kill_now();
             self.pool.discard(slot);
@@ -324,56 +325,6 @@ impl Drop for Container {
     }
 }
 
-impl Capture {
-    /// Reads what is there; false at the end.
-    fn read_some(&mut self) -> bool {
-        let mut buffer = [0; 16 * 1024];
-        match self.file.read(&mut buffer) {
-            Ok(0) => false,
-            Err(error) => error.kind() == std::io::ErrorKind::Interrupted,
-            Ok(length) => {
-                let room = self.max_bytes.saturating_sub(self.kept.bytes.len()).min(length);
-                self.kept.bytes.extend(&buffer[..room]);
-                self.kept.truncated |= room < length;
-                true
-            }
-        }
-    }
-
-    /// Everything that is left, for a bounded time.
-    fn drain(mut self) -> Captured {
-        let until = Instant::now() + DRAIN;
-        while self.open {
-            let left = until.saturating_duration_since(Instant::now());
-            let mut fds = [PollFd::new(&self.file, PollFlags::IN)];
-            match poll(&mut fds, Some(&timespec(left))) {
-                Err(Errno::INTR) => {}
-                Ok(1) if self.read_some() => {}
-                _ => self.open = false,
-            }
-        }
-        self.kept
-    }
-}
-
 fn timespec(duration: Duration) -> Timespec {
     Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 })
-}
-
-fn wait_readable(
-    slot: &Slot,
-    captures: &[Option<Capture>; 2],
-    sleep: Duration,
-) -> Result<[bool; 3]> {
-    let mut fds = vec![slot.end_event()];
-    let open = captures.iter().flatten().filter(|capture| capture.open);
-    fds.extend(open.map(|capture| PollFd::from_borrowed_fd(capture.file.as_fd(), PollFlags::IN)));
-    match poll(&mut fds, Some(&timespec(sleep))) {
-        Ok(_) | Err(Errno::INTR) => {}
-        Err(errno) => return Err(Error::syscall("poll(container)", errno)),
-    }
-    let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
-    let mut next = |open: bool| open && ready.next().unwrap_or(false);
-    let is_open = |capture: &Option<Capture>| capture.as_ref().is_some_and(|c| c.open);
-    Ok([next(true), next(is_open(&captures[0])), next(is_open(&captures[1]))])
 }

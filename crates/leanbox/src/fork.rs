@@ -150,7 +150,7 @@ impl Template {
     /// # Safety
     /// As after any fork(2): if the caller has other threads, the child may only use what is
     /// safe in a signal handler (signal-safety(7)). This library makes one thread, with the first
-    /// container that is spawned with a timeout. The child has all of the caller's memory and
+    /// container that is spawned with a timeout, has a CPU time or a grace, or is told to stop. The child has all of the caller's memory and
     /// descriptors.
     ///
     /// # Errors

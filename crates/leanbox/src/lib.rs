@@ -44,6 +44,7 @@ mod recipe;
 mod rootfs;
 mod shifted;
 mod slot;
+mod stats;
 mod stdio;
 mod template;
 mod traces;
@@ -57,13 +58,18 @@ pub use error::{Error, ErrorKind, Result};
 pub use filter::default_filter;
 pub use fork::{Forked, ForkedChild, Inside};
 pub use image_config::ImageConfig;
-pub use limits::{Limits, parse_bytes, parse_cpus};
+pub use limits::{
+    BlockDevice, IdList, IoLimit, Limits, LimitsChange, Rlimit, parse_bytes, parse_cpus,
+};
 pub use mounts::{Bind, Device, Tmpfs};
-pub use outcome::{Captured, End, Outcome};
+pub use outcome::{Captured, Cause, End, Outcome};
 pub use owner::{reclaim, state_folder};
 pub use policy::{Network, Policy};
 pub use pool::{Pool, PoolBuilder};
 pub use rootfs::Rootfs;
+pub use stats::{
+    CpuStats, IoStats, MemoryStats, Pressure, PressureShare, Stall, Stats, Throttling,
+};
 pub use stdio::Stdio;
 pub use template::{Template, TemplateBuilder};
 pub use userns::{check_subordinate_ids, enter_user_namespace, has_sys_admin, is_machine_root};

@@ -3,6 +3,18 @@
 //! In: numbers, or text as Docker spells it (`512m`, `1.5`). Out: a [`Limits`] that is known to
 //! make sense. Never: writes to a resource group; `cgroup` does.
 
+mod change;
+mod device;
+mod id_list;
+mod rlimit;
+mod size;
+
+pub use change::LimitsChange;
+pub use device::{BlockDevice, IoLimit};
+pub use id_list::IdList;
+pub use rlimit::Rlimit;
+pub use size::{parse_bytes, parse_cpus};
+
 use crate::{Error, Result};
 
 const KIB: u64 = 1024;
@@ -21,23 +33,67 @@ const CPUS_MOST: f64 = 10_000.0;
 /// The kernel's PID_MAX_LIMIT, on 64-bit machines; the launcher is one.
 const PIDS_MOST: u32 = 4_194_304;
 
-/// What one container may use at most.
+/// What cgroup v2 takes (`cgroup-v2.rst`, "cpu.weight", "io.weight").
+const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=10_000;
+/// Capture per stream unless told otherwise.
+const OUTPUT_MAX_BYTES: u64 = MIB;
+
+/// What one container may use at most. What is `None` or empty is not limited, and costs nothing:
+/// a slot joins only hierarchies that carry a limit. What is asked for and cannot be had (a
+/// controller that no mounted hierarchy has, a CPU that is not there) is an error of
+/// [`build`](crate::TemplateBuilder::build).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// Memory with swap, in bytes; going past it kills the container.
+    /// Memory, in bytes; going past it kills the container.
     pub memory_max_bytes: u64,
+    /// Swap beside the memory, in bytes; `u64::MAX`: as much as there is.
+    pub swap_max_bytes: u64,
     /// Processes and threads at one time.
     pub pids_max: u32,
     /// CPU time a second of wall time: `1.5` is one CPU and a half. `None`: no limit.
     pub cpus: Option<f64>,
+    /// Share of the CPUs while others want them too, from 1 to 10,000; all others have 100
+    /// (v2's `cpu.weight`; v1's `cpu.shares` as the kernel converts it, 1,024 for 100). All
+    /// containers of a template but the first together weigh as much as one.
+    pub cpu_weight: Option<u32>,
+    /// CPUs that it may run on.
+    pub cpuset_cpus: Option<IdList>,
+    /// NUMA nodes that its memory comes from.
+    pub cpuset_mems: Option<IdList>,
+    /// Block I/O, for each device.
+    pub io: Vec<IoLimit>,
+    /// Share of the disks, from 1 to 10,000; all others have 100. Needs the I/O scheduler bfq (up
+    /// to 1,000 there) or, on v2, `io.cost.qos`.
+    pub io_weight: Option<u32>,
+    /// Limits of each process; instead of ours, where we set one (no core dumps, 4,096
+    /// descriptors, 8 MiB of stack, 64 KiB of locked memory). Children of
+    /// [`Template::fork`](crate::Template::fork) keep the caller's.
+    pub rlimits: Vec<Rlimit>,
     /// Size of `/tmp`, in bytes. What is in it counts as memory too.
     pub tmp_max_bytes: u64,
+    /// Captured output that is kept of each stream, in bytes, unless
+    /// [`Stdio::Captured`](crate::Stdio::Captured) says otherwise.
+    pub output_max_bytes: u64,
 }
 
 impl Default for Limits {
-    /// 512 MiB of memory, 256 processes, no CPU limit, 64 MiB of `/tmp`.
+    /// 512 MiB of memory, no swap, 256 processes, 64 MiB of `/tmp`, 1 MiB of captured output a
+    /// stream, and no other limit.
     fn default() -> Self {
-        Self { memory_max_bytes: 512 * MIB, pids_max: 256, cpus: None, tmp_max_bytes: 64 * MIB }
+        Self {
+            memory_max_bytes: 512 * MIB,
+            swap_max_bytes: 0,
+            pids_max: 256,
+            cpus: None,
+            cpu_weight: None,
+            cpuset_cpus: None,
+            cpuset_mems: None,
+            io: Vec::new(),
+            io_weight: None,
+            rlimits: Vec::new(),
+            tmp_max_bytes: 64 * MIB,
+            output_max_bytes: OUTPUT_MAX_BYTES,
+        }
     }
 }
 
@@ -46,7 +102,7 @@ impl Limits {
     ///
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) with the limit that makes no sense and
-    /// what it must be.
+    /// what it must be; [`NotFound`](crate::ErrorKind::NotFound) for a device that is not there.
     pub fn validate(&self) -> Result<()> {
         at_least(
             "memory limit",
@@ -66,13 +122,37 @@ impl Limits {
                 self.pids_max
             )));
         }
-        match self.cpus {
-            Some(cpus) if !(CPUS_LEAST..=CPUS_MOST).contains(&cpus) => Err(Error::invalid(
-                format!("cpu limit of {cpus}: must be from {CPUS_LEAST} to {CPUS_MOST}"),
-            )),
-            _ => Ok(()),
+        if let Some(cpus) = self.cpus.filter(|cpus| !(CPUS_LEAST..=CPUS_MOST).contains(cpus)) {
+            let text = format!("cpu limit of {cpus}: must be from {CPUS_LEAST} to {CPUS_MOST}");
+            return Err(Error::invalid(text));
+        }
+        weight("cpu weight", self.cpu_weight)?;
+        weight("I/O weight", self.io_weight)?;
+        self.io.iter().try_for_each(IoLimit::validate)?;
+        once("block I/O limit for", self.io.iter().map(|limit| limit.device))?;
+        once("ulimit of resource", self.rlimits.iter().map(Rlimit::resource))
+    }
+}
+
+fn weight(what: &str, weight: Option<u32>) -> Result<()> {
+    let (least, most) = (WEIGHTS.start(), WEIGHTS.end());
+    match weight.filter(|weight| !WEIGHTS.contains(weight)) {
+        None => Ok(()),
+        Some(weight) => {
+            Err(Error::invalid(format!("{what} of {weight}: must be from {least} to {most}")))
         }
     }
+}
+
+/// Of two of the same one would be ignored.
+fn once<T: Ord + Copy + std::fmt::Display>(what: &str, all: impl Iterator<Item = T>) -> Result<()> {
+    let mut seen = std::collections::BTreeSet::new();
+    for one in all {
+        if !seen.insert(one) {
+            return Err(Error::invalid(format!("{what} {one}: given twice")));
+        }
+    }
+    Ok(())
 }
 
 fn at_least(what: &str, bytes: u64, least: u64, purpose: &str) -> Result<()> {
@@ -83,64 +163,6 @@ fn at_least(what: &str, bytes: u64, least: u64, purpose: &str) -> Result<()> {
     Err(Error::invalid(format!(
         "{what} of {bytes} {unit}: at least {least} bytes are needed {purpose}"
     )))
-}
-
-/// Reads a size as Docker spells it: `4096`, `512m`, `1.5G`, `64kb`; powers of 1024.
-///
-/// # Errors
-/// [`InvalidInput`](crate::ErrorKind::InvalidInput) if it is not a size, or more than 2⁶³ bytes.
-pub fn parse_bytes(text: &str) -> Result<u64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let number_len = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
-    let (number, unit) = lower.split_at(number_len);
-    let bytes = unit_bytes(unit).and_then(|scale| scaled(number, scale));
-    bytes.ok_or_else(|| {
-        Error::invalid(format!("{text:?} is not a size"))
-            .remedy("write a number with b, k, m or g after it, as in 512m")
-    })
-}
-
-/// Reads a number of CPUs as Docker spells it: `2`, `0.5`.
-///
-/// # Errors
-/// [`InvalidInput`](crate::ErrorKind::InvalidInput) if it is not a number from 0.001 to 10,000.
-pub fn parse_cpus(text: &str) -> Result<f64> {
-    let cpus = text.trim().parse::<f64>().ok();
-    cpus.filter(|cpus| (CPUS_LEAST..=CPUS_MOST).contains(cpus)).ok_or_else(|| {
-        Error::invalid(format!("{text:?} is not a number of cpus"))
-            .remedy(format!("write a number from {CPUS_LEAST} to {CPUS_MOST}, as in 1.5"))
-    })
-}
-
-fn unit_bytes(unit: &str) -> Option<u64> {
-    match unit {
-        "" | "b" => Some(1),
-        "k" | "kb" | "kib" => Some(KIB),
-        "m" | "mb" | "mib" => Some(MIB),
-        "g" | "gb" | "gib" => Some(1024 * MIB),
-        "t" | "tb" | "tib" => Some(1024 * 1024 * MIB),
-        _ => None,
-    }
-}
-
-/// `number` times `scale`: whole numbers exactly, fractions rounded down.
-fn scaled(number: &str, scale: u64) -> Option<u64> {
-    const MOST: u64 = 1 << 63;
-    let bytes = match number.split_once('.') {
-        None => number.parse::<u64>().ok()?.checked_mul(scale)?,
-        Some((whole, fraction)) => {
-            let whole = whole.parse::<u64>().ok()?.checked_mul(scale)?;
-            whole.checked_add(fraction_of(fraction, scale)?)?
-        }
-    };
-    (bytes <= MOST).then_some(bytes)
-}
-
-/// `0.fraction` times `scale`. Nine digits tell apart more than a disk or a memory can.
-fn fraction_of(fraction: &str, scale: u64) -> Option<u64> {
-    let digits = u32::try_from(fraction.len()).ok().filter(|digits| (1..=9).contains(digits))?;
-    let parts = fraction.parse::<u64>().ok()?;
-    u64::try_from(u128::from(parts) * u128::from(scale) / 10_u128.pow(digits)).ok()
 }
 
 #[cfg(test)]
@@ -183,6 +205,21 @@ mod tests {
                 Limits { cpus: Some(f64::INFINITY), ..Limits::default() },
                 "cpu limit of inf: must be from 0.001 to 10000",
             ),
+            (
+                Limits { cpu_weight: Some(0), ..Limits::default() },
+                "cpu weight of 0: must be from 1 to 10000",
+            ),
+            (
+                Limits { io_weight: Some(10_001), ..Limits::default() },
+                "I/O weight of 10001: must be from 1 to 10000",
+            ),
+            (
+                Limits {
+                    rlimits: vec!["core=0".parse().unwrap(), "core=1".parse().unwrap()],
+                    ..Limits::default()
+                },
+                "ulimit of resource 4: given twice",
+            ),
         ];
         for (limits, line) in cases {
             assert_eq!(limits.validate().unwrap_err().to_string(), line);
@@ -196,45 +233,8 @@ mod tests {
             pids_max: 1,
             cpus: Some(0.001),
             tmp_max_bytes: 4096,
+            ..Limits::default()
         };
         least.validate().unwrap();
-    }
-
-    #[test]
-    fn sizes_are_read_as_docker_spells_them() {
-        let cases = [
-            ("4096", 4096),
-            ("1b", 1),
-            ("64k", 64 << 10),
-            ("512m", 512 << 20),
-            ("512MB", 512 << 20),
-            ("2G", 2 << 30),
-            ("1.5g", 3 << 29),
-            ("0.5k", 512),
-            ("1t", 1 << 40),
-        ];
-        for (text, bytes) in cases {
-            assert_eq!(parse_bytes(text).unwrap(), bytes, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_size_is_refused_in_one_line() {
-        let none =
-            ["", "m", "-1", "1 2", "1x", "1.", ".5", "1.2.3", "+1", "1e3", "99999999999999t"];
-        for text in none {
-            let line = parse_bytes(text).unwrap_err().to_string();
-            assert!(line.starts_with(&format!("{text:?} is not a size; ")), "{line}");
-        }
-    }
-
-    #[test]
-    fn cpus_are_read_as_numbers_in_range() {
-        assert_eq!(parse_cpus("1.5").unwrap(), 1.5);
-        assert_eq!(parse_cpus("2").unwrap(), 2.0);
-        for text in ["", "0", "-1", "nan", "inf", "two", "10001"] {
-            let line = parse_cpus(text).unwrap_err().to_string();
-            assert!(line.starts_with(&format!("{text:?} is not a number of cpus; ")), "{line}");
-        }
     }
 }

@@ -12,6 +12,62 @@ pub enum End {
     Signaled(i32),
 }
 
+/// Why it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The program came to its end by itself.
+    Exited,
+    /// A signal that neither the host nor the kernel's want of memory sent.
+    Signal,
+    /// The kernel killed the program because the container's own memory limit was hit.
+    OomKilled,
+    /// [`Command::timeout`](crate::Command::timeout).
+    WallTimeout,
+    /// [`Command::cpu_time`](crate::Command::cpu_time).
+    CpuTimeout,
+    /// [`Command::output_max`](crate::Command::output_max).
+    OutputLimit,
+    /// [`Container::kill`](crate::Container::kill) or [`stop`](crate::Container::stop).
+    Killed,
+    /// The process that had started it was gone; for containers that outlive it.
+    HostGone,
+}
+
+impl Cause {
+    /// Its name in records: `exited`, `signal`, `oom_killed`, `wall_timeout`, `cpu_timeout`,
+    /// `output_limit`, `killed`, `host_gone`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exited => "exited",
+            Self::Signal => "signal",
+            Self::OomKilled => "oom_killed",
+            Self::WallTimeout => "wall_timeout",
+            Self::CpuTimeout => "cpu_timeout",
+            Self::OutputLimit => "output_limit",
+            Self::Killed => "killed",
+            Self::HostGone => "host_gone",
+        }
+    }
+
+    /// Whether its time was up, wall or CPU.
+    #[must_use]
+    pub fn is_timeout(self) -> bool {
+        matches!(self, Self::WallTimeout | Self::CpuTimeout)
+    }
+
+    /// From a host that ended it for `asked`, or did not.
+    pub(crate) fn of(end: End, asked: Option<Self>, oom_killed: bool) -> Self {
+        match (end, asked) {
+            (_, Some(asked)) => asked,
+            (End::Exited(_), None) => Self::Exited,
+            (End::Signaled(9), None) if oom_killed => Self::OomKilled,
+            (End::Signaled(_), None) => Self::Signal,
+        }
+    }
+}
+
 /// What a captured stream brought.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Captured {
@@ -26,7 +82,9 @@ pub struct Captured {
 pub struct Outcome {
     /// How the program ended.
     pub end: End,
-    /// It was killed because its time was up.
+    /// Why.
+    pub cause: Cause,
+    /// It was ended because its time was up, wall or CPU.
     pub timed_out: bool,
     /// One of its processes was killed because its own memory limit was hit.
     pub oom_killed: bool,

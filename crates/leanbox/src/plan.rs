@@ -4,7 +4,7 @@
 
 use crate::filter::Instruction;
 use crate::identity::Identity;
-use leanbox_launcher::wire::{Node, Op, OpKind, PlanHeader, Step, Table, Tree, bytes_of};
+use leanbox_launcher::wire::{Node, Op, OpKind, PlanHeader, Rlimit, Step, Table, Tree, bytes_of};
 use rustix::io::Errno;
 
 /// Everything that decides how slots of a template are made.
@@ -26,6 +26,7 @@ pub(crate) struct Plan {
     pub(crate) nodes: Vec<NodeWords>,
     pub(crate) filter: Vec<Instruction>,
     pub(crate) trees: Vec<Tree>,
+    pub(crate) rlimits: Vec<Rlimit>,
     pub(crate) slot: Vec<Operation>,
     pub(crate) holder: Vec<Operation>,
 }
@@ -187,6 +188,7 @@ impl Plan {
             Step::RECEIVE => "recvmsg(start)".into(),
             Step::JOIN => Operation::plain(OpKind::JoinGroups).words(),
             Step::TERMINAL => "ioctl(TIOCSCTTY)".into(),
+            Step::LIMITS => "prlimit(ulimits)".into(),
             Step::DESCRIPTOR => "dup3(descriptor)".into(),
             Step::WORKDIR => format!("chdir({:?})", self.workdir),
             step => format!("keeper set-up, step {}", step.saturating_sub(Step::KEEPER) / 16),
@@ -215,6 +217,7 @@ impl Plan {
             nodes: layout.table(&nodes),
             filter: layout.table(&self.filter),
             groups: layout.table(&self.identity.groups),
+            rlimits: layout.table(&self.rlimits),
             uid: self.identity.uid,
             gid: self.identity.gid,
             hostname: layout.text(&self.hostname),

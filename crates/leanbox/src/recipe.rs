@@ -1,6 +1,7 @@
 //! From what a template was asked for to its plan: which trees, which operations, in which
 //! order. Data only; the launcher carries it out.
 
+mod limits;
 mod mounts;
 mod shown;
 
@@ -85,6 +86,7 @@ impl Recipe {
     /// namespaces that all share, these would be altered for all, and `CAP_KILL` or
     /// `CAP_SYS_PTRACE` reach what is of other users: who waits for a start, and who parks it.
     pub(crate) fn check_policy(&self) -> Result<()> {
+        limits::check(self)?;
         if self.policy == Policy::Once {
             return Ok(());
         }
@@ -115,16 +117,6 @@ impl Recipe {
 const LAUNCHER_CAPABILITIES: [Capability; 3] =
     [Capability::Setuid, Capability::Setgid, Capability::Kill];
 
-/// setrlimit(2): what every container gets, soft and hard.
-const RLIMITS: [(u32, u64); 4] = [
-    (4, 0),        // RLIMIT_CORE: no core dumps
-    (7, 4096),     // RLIMIT_NOFILE
-    (3, 8 << 20),  // RLIMIT_STACK
-    (8, 64 << 10), // RLIMIT_MEMLOCK
-];
-const RLIMIT_NPROC: u32 = 6;
-const RLIMIT_MSGQUEUE: u32 = 12;
-
 /// The whole plan. `idmap`: the root's trees get each slot's ids.
 pub(crate) fn plan(recipe: &Recipe, identity: Identity, idmap: bool) -> Result<Plan> {
     let held = mask(&recipe.capabilities);
@@ -153,6 +145,7 @@ pub(crate) fn plan(recipe: &Recipe, identity: Identity, idmap: bool) -> Result<P
         nodes: nodes(recipe)?,
         filter: filter::compile(&recipe.capabilities),
         trees: tree_list(recipe, idmap)?,
+        rlimits: limits::of_container(recipe),
         slot: slot_operations(recipe, held, uid)?,
         holder: holder_operations(recipe)?,
     })
@@ -179,12 +172,7 @@ fn slot_operations(recipe: &Recipe, held: u64, uid: u32) -> Result<Vec<Operation
     ops.push(Operation::plain(OpKind::JoinGroups));
     // After joining, so that the group is the root of what is seen.
     ops.push(Operation::number(OpKind::Unshare, CLONE_NEWCGROUP));
-    ops.extend(limit_operations(recipe.policy));
-    if !recipe.groups {
-        // Counted per user of the slot's own user namespace, from Linux 5.14 on; the launcher has
-        // another user.
-        ops.push(Operation::rlimit(RLIMIT_NPROC, recipe.limits.pids_max.into()));
-    }
+    ops.extend(limits::operations(recipe));
     ops.push(Operation::number(OpKind::DropBounding, held));
     let launcher = held | mask(&LAUNCHER_CAPABILITIES);
     ops.push(Operation::number(OpKind::BecomeLauncher, launcher));
@@ -196,25 +184,6 @@ fn slot_operations(recipe: &Recipe, held: u64, uid: u32) -> Result<Vec<Operation
         ops.push(Operation::path(OpKind::Terminal, "/dev/pts/ptmx"));
     }
     Ok(ops)
-}
-
-/// Limits never above what this process may give (it may lack CAP_SYS_RESOURCE).
-fn limit_operations(policy: Policy) -> Vec<Operation> {
-    let ours = |resource| match resource {
-        7 => rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
-        3 => rustix::process::getrlimit(rustix::process::Resource::Stack).maximum,
-        8 => rustix::process::getrlimit(rustix::process::Resource::Memlock).maximum,
-        _ => None,
-    };
-    let bounded = |(resource, value): (u32, u64)| {
-        Operation::rlimit(resource, ours(resource).map_or(value, |most| most.min(value)))
-    };
-    let mut ops: Vec<Operation> = RLIMITS.into_iter().map(bounded).collect();
-    if policy == Policy::Reuse {
-        // POSIX message queues cannot be listed without a mount, so a reused slot has none.
-        ops.push(Operation::rlimit(RLIMIT_MSGQUEUE, 0));
-    }
-    ops
 }
 
 /// What the host looks at to know whether a run left anything.

@@ -219,7 +219,7 @@ impl Slot {
     }
 
     fn try_reset(&mut self, inner: &Inner) -> Result<bool> {
-        if self.group.processes()? != 1 {
+        if self.group.processes()? != 1 || self.group.is_updated() {
             return Ok(false);
         }
         let Some(traces) = &mut self.traces else { return Ok(false) };
@@ -236,6 +236,7 @@ impl Slot {
         if !self.group.renew_peak(&self.baseline, &mut traces.quiet_peak_bytes)? {
             return Ok(false);
         }
+        self.group.renew_wide();
         let park = if std::mem::take(&mut self.gave_fds) { Park::Drained } else { Park::Next };
         inner.mailboxes.order(self.ground.place, park);
         // One look: whoever ran here may have silenced it.

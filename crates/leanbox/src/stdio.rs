@@ -51,20 +51,28 @@ enum Theirs {
 pub(crate) enum Ours {
     Pipe(File),
     Capture(File, usize),
+    /// To be read, counted and written to the other.
+    Pass(File, File),
 }
 
 impl Streams {
     /// What is not asked for is the container's terminal, where it has one, in place of `Inherit`.
+    /// `counted`: outputs are read by the host, whatever becomes of them.
     pub(crate) fn open(
         asked: &[Option<Stdio>; 3],
         default: impl Fn() -> Stdio,
         has_terminal: bool,
+        counted: bool,
     ) -> Result<Self> {
+        let open = match counted {
+            true => Stream::open_counted,
+            false => Stream::open,
+        };
         let one = |index: usize| match (&asked[index], default()) {
             (Some(Stdio::Null), _) if has_terminal => Stream::null(),
-            (Some(stdio), _) => Stream::open(stdio, index),
+            (Some(stdio), _) => open(stdio, index),
             (None, Stdio::Inherit) if has_terminal => Ok(Stream::default()),
-            (None, default) => Stream::open(&default, index),
+            (None, default) => open(&default, index),
         };
         Ok(Self { streams: [one(0)?, one(1)?, one(2)?] })
     }
@@ -118,6 +126,30 @@ impl Stream {
         let null = File::options().read(true).write(true).open("/dev/null");
         let null = null.map_err(|error| Error::io("/dev/null", &error))?;
         Ok(Self { theirs: Theirs::Own(null.into()), ours: None })
+    }
+
+    fn open_counted(stdio: &Stdio, index: usize) -> Result<Self> {
+        let passed = match stdio {
+            _ if index == 0 => return Self::open(stdio, index),
+            Stdio::Null | Stdio::Captured { .. } => return Self::open(stdio, index),
+            Stdio::Piped => {
+                return Err(Error::invalid("an output limit does not go with a piped stream")
+                    .remedy("count what you read, or have it captured"));
+            }
+            Stdio::Fd(fd) => fd.as_fd(),
+            Stdio::Inherit => inherited(i32::try_from(index).unwrap_or(2)),
+        };
+        match passed.try_clone_to_owned() {
+            Ok(to) => {
+                let mut stream = Self::pipe(index, |file| Ours::Capture(file, 0))?;
+                if let Some(Ours::Capture(file, _)) = stream.ours.take() {
+                    stream.ours = Some(Ours::Pass(file, File::from(to)));
+                }
+                Ok(stream)
+            }
+            // A host without that stream gives none on.
+            Err(_) => Ok(Self::default()),
+        }
     }
 
     fn pipe(index: usize, ours: impl Fn(File) -> Ours) -> Result<Self> {

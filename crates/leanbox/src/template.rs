@@ -53,7 +53,8 @@ pub struct Template {
 pub(crate) struct Inner {
     pub(crate) plan: Plan,
     pub(crate) rootfs: Rootfs,
-    limits: Limits,
+    pub(crate) limits: Limits,
+    pub(crate) output_max_bytes: usize,
     holder: OnceLock<Result<crate::fork::Holder>>,
     /// Killed slots whose groups can be removed when the keeper has ended.
     with_keeper: Mutex<Vec<Dying>>,
@@ -211,6 +212,7 @@ impl TemplateBuilder {
             keeper,
             plan,
             rootfs,
+            output_max_bytes: usize::try_from(limits.output_max_bytes).unwrap_or(usize::MAX),
             limits,
             holder: OnceLock::new(),
             with_keeper: Mutex::default(),

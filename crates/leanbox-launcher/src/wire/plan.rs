@@ -118,6 +118,18 @@ pub struct Node {
     pub unused: u32,
 }
 
+/// What the container gets by prlimit(2).
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Rlimit {
+    /// Of the kernel's `RLIMIT_` numbers.
+    pub resource: u64,
+    /// In force.
+    pub soft: u64,
+    /// The most that it can become.
+    pub hard: u64,
+}
+
 /// The head of a plan.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
@@ -140,6 +152,8 @@ pub struct PlanHeader {
     pub filter: Table,
     /// Supplementary groups of the container, `u32`s.
     pub groups: Table,
+    /// [`Rlimit`]s of the container beside its launcher's.
+    pub rlimits: Table,
     /// User of the container.
     pub uid: u32,
     /// Group of the container.

@@ -3,17 +3,21 @@
 //! In: its parent's folders and the limits. Out: how to join it, what it used, an empty group
 //! again. Never: knows whose it is; a launcher joins, the host reads and kills.
 
+use super::events;
 use super::file;
 use super::freezer::{self, Freezer, Home};
-use super::layout::{Hierarchy, Version};
+use super::layout::{Hierarchy, Roles, Version};
 use super::members::Members;
-use super::plan::settings;
+use super::plan::{changes, settings};
 use super::remove::remove_folders;
-use super::usage::{Baseline, Counters, Usage};
-use crate::{Error, ErrorKind, Limits, Result};
+use super::stats::{self, Wide};
+use super::usage::{Baseline, Counters, CpuMeter, Usage};
+use super::write;
+use crate::{Error, ErrorKind, Limits, LimitsChange, Result, Stats};
 use rustix::fs::OFlags;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Memory that may stay charged to a group that serves again: what the kernel charges ahead for
@@ -24,6 +28,9 @@ const LEFT_OVER_MOST_BYTES: u64 = 256 * 1024;
 /// A killed process takes some ten microseconds to be gone, if it has little memory.
 const EMPTY_PAUSE: Duration = Duration::from_micros(100);
 
+/// Somebody has asked for [`Stats`]: what they need at the renewal of a group costs it two reads.
+static WIDE_WANTED: AtomicBool = AtomicBool::new(false);
+
 /// One slot's folder in each hierarchy that carries a limit or a counter. Dropping it removes
 /// them, once no process is left.
 #[derive(Debug)]
@@ -33,8 +40,12 @@ pub(crate) struct Group {
     into: Option<OwnedFd>,
     counters: Counters,
     members: Arc<Members>,
-    memory_max_bytes: u64,
+    memory_max_bytes: AtomicU64,
     freezer: Option<Arc<Freezer>>,
+    /// Since the first update of its limits.
+    updated: Mutex<Option<Box<Limits>>>,
+    /// What the counters of [`Stats`] said at its last renewal; `None`: nobody had asked for them.
+    wide: Mutex<Option<Wide>>,
 }
 
 impl Group {
@@ -44,23 +55,28 @@ impl Group {
         name: &str,
         limits: &Limits,
     ) -> Result<Self> {
-        if limits.cpus.is_some() && !parents.iter().any(|place| place.roles.cpu) {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "no mounted cgroup hierarchy lets us use the cpu controller",
-            )
-            .remedy("leave out the cpu limit"));
-        }
+        write::check(parents, limits, false)?;
         let mut folders = Folders(Vec::with_capacity(parents.len()));
         for parent in parents {
             make(parent, name, limits, &mut folders)?;
         }
         let counters = Counters::open(&folders.0)?;
-        let memory_max_bytes = limits.memory_max_bytes;
+        let memory_max_bytes = AtomicU64::new(limits.memory_max_bytes);
         let freezer = Freezer::new(&folders.0, freezers, name).map(Arc::new);
         let members = Arc::new(Members::of(&folders.0));
         let (join, into) = (Vec::new(), None);
-        let mut group = Self { join, into, counters, members, memory_max_bytes, freezer, folders };
+        let (updated, wide) = (Mutex::default(), Mutex::new(Some(Wide::default())));
+        let mut group = Self {
+            folders,
+            join,
+            into,
+            counters,
+            members,
+            memory_max_bytes,
+            freezer,
+            updated,
+            wide,
+        };
         for place in &group.folders.0 {
             match place.version {
                 Version::V1 => {
@@ -86,7 +102,8 @@ impl Group {
     /// Of [`join_fds`](Self::join_fds) those that limit: without the one that only counts CPU time.
     pub(crate) fn limiting_fds(&self) -> Vec<BorrowedFd<'_>> {
         let places = self.folders.0.iter().filter(|place| place.version == Version::V1);
-        let limits = |place: &Hierarchy| place.roles.memory || place.roles.pids || place.roles.cpu;
+        let limits =
+            |place: &Hierarchy| place.roles != Roles { cpu_time: true, ..Roles::default() };
         let joins = places.zip(&self.join).filter(|(place, _)| limits(place));
         joins.map(|(_, tasks)| tasks.as_fd()).collect()
     }
@@ -123,7 +140,7 @@ impl Group {
     /// What was used since `baseline`, and the baseline of whoever runs next. `was_killed`: a
     /// process was, and the kernel may have done it.
     pub(crate) fn since(&self, baseline: &Baseline, was_killed: bool) -> Result<(Usage, Baseline)> {
-        self.counters.since(baseline, self.memory_max_bytes, was_killed)
+        self.counters.since(baseline, self.memory_max_bytes.load(Relaxed), was_killed)
     }
 
     /// How many processes and threads are in the group, the launcher among them.
@@ -149,18 +166,88 @@ impl Group {
     pub(crate) fn recycle(&self) -> Result<bool> {
         self.counters.has_served();
         self.freezer.iter().try_for_each(|freezer| freezer.renew())?;
-        if self.members.are_spoiled() {
+        if self.members.are_spoiled() || self.is_updated() {
             return Ok(false);
         }
+        self.renew_wide();
         let Some(memory) = self.folders.0.iter().find(|place| place.roles.memory) else {
             return Ok(true);
         };
-        let part = self.memory_max_bytes / 1024;
+        let part = self.memory_max_bytes.load(Relaxed) / 1024;
         let most = part.clamp(LEFT_OVER_MOST_BYTES, 2 * LEFT_OVER_MOST_BYTES);
         if memory_now(memory)? > most {
             give_back(memory);
         }
         Ok(memory_now(memory)? <= most && self.counters.reset_peak()?)
+    }
+
+    /// Whether it has other limits than its template.
+    pub(crate) fn is_updated(&self) -> bool {
+        lock(&self.updated).is_some()
+    }
+
+    /// Changes its limits while it is in use. `template`: what it was made with.
+    pub(crate) fn update(&self, template: &Limits, change: &LimitsChange) -> Result<()> {
+        let mut updated = lock(&self.updated);
+        let now = updated.as_deref().unwrap_or(template);
+        let wanted = change.applied_to(now);
+        write::check(&self.folders.0, &change.applied_to(&Limits::default()), true)?;
+        let mut plan = Vec::new();
+        for place in &self.folders.0 {
+            write::check_cpuset(place, &wanted)?;
+            self.check_memory(place, now, &wanted)?;
+            let changes = changes(place.version, place.roles, now, &wanted);
+            plan.extend(changes.into_iter().map(|setting| (place.folder.clone(), setting)));
+        }
+        // What the kernel may refuse for what is in use comes first: memory.
+        plan.sort_by_key(|(_, setting)| !setting.file.starts_with("memory."));
+        // Before it is so: from here on the group serves nobody else.
+        *updated = Some(Box::new(now.clone()));
+        write::write_all(&plan)?;
+        self.memory_max_bytes.store(wanted.memory_max_bytes, Relaxed);
+        *updated = Some(Box::new(wanted));
+        Ok(())
+    }
+
+    /// v2 kills where v1 refuses: what cannot be freed is not taken away.
+    fn check_memory(&self, place: &Hierarchy, now: &Limits, wanted: &Limits) -> Result<()> {
+        let (now, most) = (now.memory_max_bytes, wanted.memory_max_bytes);
+        if place.version == Version::V1 || !place.roles.memory || most >= now {
+            return Ok(());
+        }
+        let used = stats::unfreeable_bytes(place)?;
+        if used <= most {
+            return Ok(());
+        }
+        let text = format!("memory limit of {most} bytes: {used} are in use and cannot be freed");
+        Err(Error::new(ErrorKind::Busy, text).remedy("ask for more, or end something in it"))
+    }
+
+    /// What it uses and has used, since `baseline`. Whoever asks makes the groups of all slots
+    /// keep what they need for it at their renewal.
+    pub(crate) fn stats(&self, baseline: &Baseline) -> Result<Stats> {
+        WIDE_WANTED.store(true, Relaxed);
+        let usage = self.counters.all()?.delta(baseline);
+        stats::read(&self.folders.0, &usage, lock(&self.wide).as_ref())
+    }
+
+    /// Readable when it runs out of memory.
+    pub(crate) fn memory_event(&self) -> Result<OwnedFd> {
+        let memory = self.folders.0.iter().find(|place| place.roles.memory);
+        let none = || Error::new(ErrorKind::Unsupported, "the container has no memory group");
+        events::out_of_memory(memory.ok_or_else(none)?)
+    }
+
+    /// At the end of a run in a group that serves again.
+    pub(crate) fn renew_wide(&self) {
+        let roles = self.folders.0.iter().any(|place| place.roles.cpu || place.roles.io);
+        let wanted = roles || WIDE_WANTED.load(Relaxed);
+        *lock(&self.wide) = if wanted { Wide::read(&self.folders.0).ok() } else { None };
+    }
+
+    /// What tells the CPU time since `baseline` to whoever has no group.
+    pub(crate) fn cpu_meter(&self, baseline: &Baseline) -> Result<CpuMeter> {
+        self.counters.cpu_meter(baseline)
     }
 
     /// What freezes everything in the group.
@@ -228,15 +315,15 @@ fn make(parent: &Hierarchy, name: &str, limits: &Limits, folders: &mut Folders) 
     let folder = parent.folder.join(name);
     file::make_folder(&folder)?;
     folders.0.push(Hierarchy { folder: folder.clone(), ..*parent });
-    for setting in settings(parent.version, parent.roles, limits) {
-        let path = folder.join(setting.file);
-        if setting.optional {
-            file::write_if_there(&path, &setting.value)?;
-        } else {
-            file::write(&path, &setting.value)?;
-        }
-    }
-    Ok(())
+    let place = Hierarchy { folder, ..*parent };
+    write::check_cpuset(&place, limits)?;
+    write::fill_cpuset(&place, Some(limits))?;
+    let settings = settings(parent.version, parent.roles, limits);
+    settings.iter().try_for_each(|setting| write::write(&place.folder, setting))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn memory_now(place: &Hierarchy) -> Result<u64> {

@@ -4,6 +4,7 @@
 //! our own group in each hierarchy we need. Never: assumes a mount point, or writes.
 
 use super::file;
+pub(crate) use super::roles::Roles;
 use crate::{Error, ErrorKind, Limits, Result, probe, userns};
 use rustix::fs::Access;
 use std::path::{Component, Path, PathBuf};
@@ -13,27 +14,6 @@ use std::path::{Component, Path, PathBuf};
 pub(crate) enum Version {
     V1,
     V2,
-}
-
-/// What a hierarchy is used for; each role is served by one hierarchy at most.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Roles {
-    /// Memory limit, peak and kills.
-    pub(crate) memory: bool,
-    /// Number of processes.
-    pub(crate) pids: bool,
-    /// CPU limit.
-    pub(crate) cpu: bool,
-    /// CPU time used: v1's cpuacct; in v2 every group has it.
-    pub(crate) cpu_time: bool,
-}
-
-impl Roles {
-    /// The controllers of v2 that groups need for these.
-    pub(super) fn controllers(self) -> Vec<&'static str> {
-        let wanted = [(self.memory, "memory"), (self.pids, "pids"), (self.cpu, "cpu")];
-        wanted.iter().filter(|(used, _)| *used).map(|(_, name)| *name).collect()
-    }
 }
 
 /// One hierarchy and a folder in it.
@@ -108,10 +88,13 @@ impl Layout {
         layout.check()
     }
 
-    /// Without CPU limits where none is asked: each hierarchy costs a start.
+    /// Without what no limit needs: each hierarchy costs a start.
     pub(crate) fn needed_for(mut self, limits: &Limits) -> Self {
-        for place in &mut self.hierarchies {
-            place.roles.cpu &= limits.cpus.is_some();
+        let needed = Roles::needed_for(limits);
+        for Hierarchy { roles, .. } in &mut self.hierarchies {
+            roles.cpu &= needed.cpu;
+            roles.cpuset &= needed.cpuset;
+            roles.io &= needed.io;
         }
         self.hierarchies.retain(|place| place.roles != Roles::default());
         self
@@ -150,6 +133,8 @@ fn share_out(found: Vec<Hierarchy>) -> Vec<Hierarchy> {
         pids: first(offers.pids, &mut taken.pids),
         cpu: first(offers.cpu, &mut taken.cpu),
         cpu_time: first(offers.cpu_time, &mut taken.cpu_time),
+        cpuset: first(offers.cpuset, &mut taken.cpuset),
+        io: first(offers.io, &mut taken.io),
     };
     let shared = found.into_iter().map(|one| Hierarchy { roles: claim(one.roles), ..one });
     shared.filter(|one| one.roles != Roles::default()).collect()
@@ -183,20 +168,11 @@ impl<'a> Membership<'a> {
             .filter(|mount| mount.serves(version, self.controllers))
             .find_map(|mount| mount.folder_of(self.path))?;
         let roles = match version {
-            Version::V1 => roles_v1(|name| self.has(name)),
-            Version::V2 => roles_v2(&v2_controllers(&folder)),
+            Version::V1 => Roles::of_v1(|name| self.has(name)),
+            Version::V2 => Roles::of_v2(&v2_controllers(&folder)),
         };
         Some(Hierarchy { version, roles, folder })
     }
-}
-
-fn roles_v1(has: impl Fn(&str) -> bool) -> Roles {
-    Roles { memory: has("memory"), pids: has("pids"), cpu: has("cpu"), cpu_time: has("cpuacct") }
-}
-
-fn roles_v2(controllers: &str) -> Roles {
-    let has = |name| controllers.split_whitespace().any(|one| one == name);
-    Roles { memory: has("memory"), pids: has("pids"), cpu: has("cpu"), cpu_time: true }
 }
 
 /// A mounted hierarchy: a line of `/proc/self/mountinfo` of type cgroup or cgroup2.
@@ -256,12 +232,16 @@ fn unescape(text: &str) -> PathBuf {
 mod tests {
     use super::*;
 
-    const ONLY_MEMORY: Roles = Roles { memory: true, pids: false, cpu: false, cpu_time: false };
-    const ONLY_PIDS: Roles = Roles { memory: false, pids: true, cpu: false, cpu_time: false };
-    const ONLY_CPU: Roles = Roles { memory: false, pids: false, cpu: true, cpu_time: false };
-    const ONLY_TIME: Roles = Roles { memory: false, pids: false, cpu: false, cpu_time: true };
-    const BOTH_CPU: Roles = Roles { memory: false, pids: false, cpu: true, cpu_time: true };
-    const ALL: Roles = Roles { memory: true, pids: true, cpu: true, cpu_time: true };
+    const NONE: Roles =
+        Roles { memory: false, pids: false, cpu: false, cpu_time: false, cpuset: false, io: false };
+    const ONLY_MEMORY: Roles = Roles { memory: true, ..NONE };
+    const ONLY_PIDS: Roles = Roles { pids: true, ..NONE };
+    const ONLY_CPU: Roles = Roles { cpu: true, ..NONE };
+    const ONLY_TIME: Roles = Roles { cpu_time: true, ..NONE };
+    const ONLY_CPUSET: Roles = Roles { cpuset: true, ..NONE };
+    const BOTH_CPU: Roles = Roles { cpu: true, cpu_time: true, ..NONE };
+    const USUAL: Roles = Roles { memory: true, pids: true, cpu: true, cpu_time: true, ..NONE };
+    const ALL: Roles = Roles { cpuset: true, io: true, ..USUAL };
 
     const HYBRID_CGROUP: &str = "\
 9:name=systemd:/
@@ -304,6 +284,7 @@ mod tests {
         let wanted = vec![
             v1(ONLY_PIDS, "/sys/fs/cgroup/pids"),
             v1(ONLY_MEMORY, "/sys/fs/cgroup/memory/jobs/85c3"),
+            v1(ONLY_CPUSET, "/sys/fs/cgroup/cpuset"),
             v1(ONLY_TIME, "/sys/fs/cgroup/cpuacct"),
             v1(ONLY_CPU, "/sys/fs/cgroup/cpu"),
         ];
@@ -345,7 +326,7 @@ mod tests {
 35 31 0:32 / /mnt/memory rw - cgroup cgroup rw,memory
 41 31 0:38 / /mnt/all\\040others rw - cgroup2 none rw,nsdelegate
 ";
-        let rest = Roles { memory: false, ..ALL };
+        let rest = Roles { memory: false, ..USUAL };
         let wanted = vec![v1(ONLY_MEMORY, "/mnt/memory"), v2(rest, "/mnt/all others/box")];
         assert_eq!(layout(cgroup, mounts, "cpu memory pids").unwrap(), wanted);
     }
@@ -359,7 +340,7 @@ mod tests {
 52 1 0:26 /user /mnt/user rw - cgroup2 cgroup2 rw
 ";
         let found = layout(cgroup, mounts, "cpu memory pids").unwrap();
-        assert_eq!(found, vec![v2(ALL, "/mnt/user/me")]);
+        assert_eq!(found, vec![v2(USUAL, "/mnt/user/me")]);
         assert!(layout("0::/../elsewhere\n", mounts, "cpu memory pids").is_err());
     }
 

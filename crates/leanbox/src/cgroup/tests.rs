@@ -127,7 +127,7 @@ fn killed_by_its_own_limit_is_told_apart() {
 fn a_kill_for_the_parents_limit_is_not_the_groups_own() {
     let parent = parent();
     let group = parent.group("slot", &limits(512, 16)).unwrap();
-    let places = parent.folders().unwrap();
+    let places = parent.folders(&limits(512, 16)).unwrap();
     let memory = places.iter().find(|place| place.roles.memory).unwrap();
     let limit_file = match memory.version {
         Version::V1 => "memory.limit_in_bytes",

@@ -127,6 +127,24 @@ impl Counters {
         })
     }
 
+    /// The counters as they stand, whatever the group has served for.
+    pub(super) fn all(&self) -> Result<Usage> {
+        self.has_served();
+        self.usage()
+    }
+
+    /// What tells the CPU time since `baseline` to whoever has no group.
+    pub(super) fn cpu_meter(&self, baseline: &Baseline) -> Result<CpuMeter> {
+        let Some(cpu) = &self.cpu else {
+            let text = "no mounted cgroup hierarchy counts CPU time";
+            return Err(Error::new(crate::ErrorKind::Unsupported, text)
+                .remedy("mount v1's cpuacct: mount -t cgroup -o cpuacct …"));
+        };
+        let fd = cpu.fd.try_clone().map_err(|error| Error::io("fcntl(F_DUPFD_CLOEXEC)", &error))?;
+        let counter = Counter { fd, path: cpu.path.clone(), writable: false };
+        Ok(CpuMeter { counter, unit: self.cpu_unit, before: baseline.0.cpu })
+    }
+
     /// From now on all counters count.
     pub(super) fn has_served(&self) {
         self.served.store(true, Ordering::Relaxed);
@@ -163,10 +181,7 @@ impl Counters {
     }
 
     fn cpu(&self) -> Result<Duration> {
-        match self.cpu_unit {
-            Version::V1 => value(&self.cpu, "").map(Duration::from_nanos),
-            Version::V2 => value(&self.cpu, "usage_usec").map(Duration::from_micros),
-        }
+        self.cpu.as_ref().map_or(Ok(Duration::ZERO), |counter| cpu_time(counter, self.cpu_unit))
     }
 
     pub(super) fn processes(&self) -> Result<u64> {
@@ -187,6 +202,27 @@ impl Counters {
             Err(Errno::INVAL | Errno::BADF | Errno::ACCESS | Errno::OPNOTSUPP) => Ok(false),
             Err(errno) => Err(Error::syscall(format!("write({:?}, \"0\")", peak.path), errno)),
         }
+    }
+}
+
+/// One group's CPU time since a baseline.
+#[derive(Debug)]
+pub(crate) struct CpuMeter {
+    counter: Counter,
+    unit: Version,
+    before: Duration,
+}
+
+impl CpuMeter {
+    pub(crate) fn used(&self) -> Result<Duration> {
+        Ok(cpu_time(&self.counter, self.unit)?.saturating_sub(self.before))
+    }
+}
+
+fn cpu_time(counter: &Counter, unit: Version) -> Result<Duration> {
+    match unit {
+        Version::V1 => counter.value("").map(Duration::from_nanos),
+        Version::V2 => counter.value("usage_usec").map(Duration::from_micros),
     }
 }
 
@@ -272,7 +308,8 @@ mod tests {
         for (file, text) in files {
             std::fs::write(folder.join(file), text).unwrap();
         }
-        let roles = Roles { memory: true, pids: true, cpu: true, cpu_time: true };
+        let roles =
+            Roles { memory: true, pids: true, cpu: true, cpu_time: true, ..Roles::default() };
         Hierarchy { version: Version::V2, roles, folder }
     }
 

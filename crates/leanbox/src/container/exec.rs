@@ -59,6 +59,7 @@ pub(super) fn exec_error(program: &str, step: u32, errno: i32) -> Error {
             .with_kind(ErrorKind::NotFound)
             .remedy("name a folder of the root file system that this user may enter"),
         Step::IDENTITY => Error::syscall("user and groups", errno),
+        Step::LIMITS => Error::syscall("prlimit(ulimits)", errno),
         Step::DESCRIPTOR => Error::syscall("placing a descriptor", errno),
         _ => Error::syscall("receiving the start", errno),
     }

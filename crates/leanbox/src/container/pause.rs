@@ -1,9 +1,8 @@
 //! Pausing: everything in the slot stands still until it is resumed or killed.
 
 use super::Container;
+use crate::Result;
 use crate::keeper::has_ended;
-use crate::slot::Slot;
-use crate::{Error, ErrorKind, Result};
 
 impl Container {
     /// Freezes the program and all that it started (the kernel's `freezer-subsystem.rst` and
@@ -33,10 +32,5 @@ impl Container {
     pub fn resume(&self) -> Result<()> {
         let freezer = self.running("resume")?.group.freezer();
         freezer.and_then(|freezer| freezer.thaw()).map_err(|error| error.during("resume"))
-    }
-
-    fn running(&self, what: &str) -> Result<&Slot> {
-        let ended = || Error::new(ErrorKind::Gone, format!("{what}: the container has ended"));
-        self.slot.as_ref().filter(|slot| !has_ended(slot.container(), 0)).ok_or_else(ended)
     }
 }

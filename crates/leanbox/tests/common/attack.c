@@ -225,6 +225,24 @@ static void daemons(int count) {
     }
 }
 
+// The limits of a process that was executed, soft and hard.
+static void rlimits(void) {
+    for (int resource = 0; resource < 16; resource++) {
+        struct rlimit limit;
+        getrlimit(resource, &limit);
+        printf("%d %lld %lld\n", resource, (long long)limit.rlim_cur, (long long)limit.rlim_max);
+    }
+}
+
+// Reads a file past the page cache; how many bytes it was.
+static void direct_read(const char *path) {
+    static char buffer[65536] __attribute__((aligned(4096)));
+    long all = 0, got;
+    int fd = open(path, O_RDONLY | O_DIRECT);
+    while (fd >= 0 && (got = read(fd, buffer, sizeof buffer)) > 0) all += got;
+    printf("%ld\n", fd < 0 ? -errno : all);
+}
+
 static long ms_of(clockid_t clock) {
     struct timespec now;
     clock_gettime(clock, &now);
@@ -342,6 +360,9 @@ int main(int argc, char **argv) {
     WORD("refused", refused());
     WORD("descriptors", descriptors());
     WORD("hog", touch_memory(atol(with)));
+    WORD("hold", (touch_memory(atol(with)), puts("held"), fflush(stdout), sleep(1000)));
+    WORD("rlimits", rlimits());
+    WORD("direct-read", direct_read(with));
     WORD("fork-bomb", fork_bomb());
     WORD("daemons", daemons(atoi(with)));
     WORD("spin-wall", spin(CLOCK_MONOTONIC, atol(with)));

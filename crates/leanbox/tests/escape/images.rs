@@ -99,8 +99,7 @@ fn verdict_of_start(case: &Case, started: Result<String>) -> Verdict {
 fn start(case: &Case, root: &Path, outside: &Outside) -> Result<String> {
     let mut builder = Template::builder(Rootfs::open(root)?);
     if root.join("mnt").is_symlink() {
-        let (source, target) = (root.join("home"), "/mnt".into());
-        builder = builder.bind(Bind { source, target, read_only: false });
+        builder = builder.bind(Bind::new(root.join("home"), "/mnt"));
     }
     let pool = Pool::new(&builder.build()?, 0)?;
     let (name, value) = outside.stage.variable();

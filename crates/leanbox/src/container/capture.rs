@@ -1,0 +1,148 @@
+//! Streams that the host reads: to keep what comes, or to pass it on where it is limited.
+
+use super::timespec;
+use crate::outcome::Captured;
+use crate::slot::Slot;
+use crate::stdio::Ours;
+use crate::{Error, Result};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// How long a captured stream is still read after the end, should something outside the slot
+/// hold it open.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Standard output and standard error.
+#[derive(Debug)]
+pub(super) struct Captures {
+    both: [Option<Capture>; 2],
+    /// What may still come, where that is limited.
+    left_bytes: Option<u64>,
+    too_much: bool,
+}
+
+#[derive(Debug)]
+struct Capture {
+    file: File,
+    kept: Captured,
+    max_bytes: usize,
+    /// What comes is passed on instead of kept.
+    pass: Option<File>,
+    /// Its end has not been reached.
+    open: bool,
+}
+
+impl Captures {
+    /// What is read here, and the pipes that are the caller's.
+    pub(super) fn of(
+        ours: [Option<Ours>; 3],
+        output_max: Option<u64>,
+    ) -> (Self, [Option<File>; 3]) {
+        let [stdin, stdout, stderr] = ours.map(|ours| match ours {
+            Some(Ours::Pipe(file)) => (Some(file), None),
+            Some(Ours::Capture(file, max_bytes)) => {
+                (None, Some(Capture::new(file, max_bytes, None)))
+            }
+            Some(Ours::Pass(file, to)) => (None, Some(Capture::new(file, 0, Some(to)))),
+            None => (None, None),
+        });
+        let both = [stdout.1, stderr.1];
+        (Self { both, left_bytes: output_max, too_much: false }, [stdin.0, stdout.0, stderr.0])
+    }
+
+    pub(super) fn are_none(&self) -> bool {
+        self.both.iter().all(Option::is_none)
+    }
+
+    /// More came than may.
+    pub(super) fn are_too_much(&self) -> bool {
+        self.too_much
+    }
+
+    /// Reads what there is of those that are ready.
+    pub(super) fn read(&mut self, ready: [bool; 2]) {
+        for (capture, ready) in self.both.iter_mut().zip(ready) {
+            if let Some(capture) = capture.as_mut().filter(|_| ready) {
+                capture.open = capture.read_some(&mut self.left_bytes, &mut self.too_much);
+            }
+        }
+    }
+
+    /// Everything that is left, for a bounded time; whether it was too much.
+    pub(super) fn drain(&mut self) -> ([Captured; 2], bool) {
+        let Self { both, left_bytes, too_much } = self;
+        let kept = both.each_mut().map(|capture| {
+            capture.take().map(|one| one.drain(left_bytes, too_much)).unwrap_or_default()
+        });
+        (kept, *too_much)
+    }
+}
+
+impl Capture {
+    fn new(file: File, max_bytes: usize, pass: Option<File>) -> Self {
+        Self { file, kept: Captured::default(), max_bytes, pass, open: true }
+    }
+
+    /// Reads what is there; false at the end.
+    fn read_some(&mut self, left_bytes: &mut Option<u64>, too_much: &mut bool) -> bool {
+        let mut buffer = [0; 16 * 1024];
+        let length = match self.file.read(&mut buffer) {
+            Ok(0) => return false,
+            Err(error) => return error.kind() == std::io::ErrorKind::Interrupted,
+            Ok(length) => length,
+        };
+        let most = left_bytes.map_or(length, |left| usize::try_from(left).unwrap_or(length));
+        let taken = most.min(length);
+        *too_much |= taken < length;
+        if let Some(left) = left_bytes {
+            *left -= taken as u64;
+        }
+        match &mut self.pass {
+            Some(to) => return taken == 0 || to.write_all(&buffer[..taken]).is_ok(),
+            None => {
+                let room = self.max_bytes.saturating_sub(self.kept.bytes.len()).min(taken);
+                self.kept.bytes.extend(&buffer[..room]);
+                self.kept.truncated |= room < length;
+            }
+        }
+        true
+    }
+
+    fn drain(mut self, left_bytes: &mut Option<u64>, too_much: &mut bool) -> Captured {
+        let until = Instant::now() + DRAIN;
+        while self.open {
+            let left = until.saturating_duration_since(Instant::now());
+            let mut fds = [PollFd::new(&self.file, PollFlags::IN)];
+            match poll(&mut fds, Some(&timespec(left))) {
+                Err(Errno::INTR) => {}
+                Ok(1) if self.read_some(left_bytes, too_much) => {}
+                _ => self.open = false,
+            }
+        }
+        self.kept
+    }
+}
+
+/// Sleeps until the end or a stream has something to say.
+pub(super) fn wait_readable(
+    slot: &Slot,
+    captures: &Captures,
+    sleep: Duration,
+) -> Result<[bool; 3]> {
+    let captures = &captures.both;
+    let mut fds = vec![slot.end_event()];
+    let open = captures.iter().flatten().filter(|capture| capture.open);
+    fds.extend(open.map(|capture| PollFd::from_borrowed_fd(capture.file.as_fd(), PollFlags::IN)));
+    match poll(&mut fds, Some(&timespec(sleep))) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(errno) => return Err(Error::syscall("poll(container)", errno)),
+    }
+    let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+    let mut next = |open: bool| open && ready.next().unwrap_or(false);
+    let is_open = |capture: &Option<Capture>| capture.as_ref().is_some_and(|c| c.open);
+    Ok([next(true), next(is_open(&captures[0])), next(is_open(&captures[1]))])
+}
