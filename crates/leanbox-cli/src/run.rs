@@ -3,11 +3,13 @@
 //! Nothing is done before the start that the start does not need: the time of the whole command
 //! is what people feel.
 
+pub(crate) mod security;
+
 use crate::images;
 use crate::outcome::{self, Failure, Json};
 use crate::program::{self, Asked, Files};
 use crate::signals::Signals;
-use crate::values::{self, Capabilities};
+use crate::values;
 use leanbox::{
     Command, Container, Error, ErrorKind, Limits, Outcome, Pool, Result, Rootfs, Template,
     parse_bytes, parse_cpus,
@@ -51,10 +53,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     #[arg(default_value = "64m", allow_hyphen_values = true)]
     tmp_size: u64,
-    /// Give it a capability inside its own user namespace: a name of capabilities(7), or ALL.
-    /// May be given again [default: none]
-    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = values::capabilities)]
-    cap_add: Vec<Capabilities>,
+    #[command(flatten)]
+    security: security::Args,
     /// Run this program instead of the image's entrypoint; "" for none
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<String>,
@@ -130,10 +130,7 @@ impl Args {
         if let Some(user) = &self.user {
             builder = builder.user(user);
         }
-        for capability in self.cap_add.iter().flat_map(|one| one.0) {
-            builder = builder.cap_add(*capability);
-        }
-        builder.build()
+        self.security.apply(builder)?.build()
     }
 
     fn command(&self, rootfs: &Rootfs) -> Result<Command> {

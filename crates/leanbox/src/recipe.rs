@@ -1,10 +1,12 @@
 //! From what a template was asked for to its plan: which trees, which operations, in which
 //! order. Data only; the launcher carries it out.
 
+use crate::filter::Filter;
 use crate::identity::Identity;
 use crate::plan::{Operation, Plan};
 use crate::rootfs::{Kind, detached};
-use crate::{Bind, Capability, Error, Limits, Network, Policy, Result, Rootfs, filter};
+use crate::security::Rights;
+use crate::{Bind, Capability, Error, Limits, Network, Policy, Result, Rootfs, Security};
 use leanbox_launcher::wire::{OpKind, TREES, TREES_MAX, Tree};
 use leanbox_sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
 use leanbox_sys::process::{
@@ -21,7 +23,7 @@ pub(crate) struct Recipe {
     pub(crate) rootfs: Rootfs,
     pub(crate) limits: Limits,
     pub(crate) user: Option<String>,
-    pub(crate) capabilities: Vec<Capability>,
+    pub(crate) rights: Rights,
     pub(crate) network: Network,
     pub(crate) binds: Vec<Bind>,
     pub(crate) hostname: String,
@@ -37,7 +39,7 @@ impl Recipe {
             rootfs,
             limits: Limits::default(),
             user: None,
-            capabilities: Vec::new(),
+            rights: Rights::default(),
             network: Network::None,
             binds: Vec::new(),
             hostname: "leanbox".into(),
@@ -49,10 +51,13 @@ impl Recipe {
     }
 
     /// Whether slots serve one after the other in network namespaces of the keeper's: not with
-    /// added capabilities, which hold over a namespace of the slot's own only.
+    /// capabilities, which hold over a namespace of the slot's own only, and not with another
+    /// filter, under which a run could use protocols of which the keeper does not look at the
+    /// traces.
     fn leases_net(&self) -> bool {
         self.network == Network::None
-            && self.capabilities.is_empty()
+            && self.rights.capabilities().is_empty()
+            && self.rights.has_own_profile()
             && !crate::probe::is_off("net_lease")
     }
 
@@ -64,15 +69,19 @@ impl Recipe {
     }
 
     /// A slot serves again only where the reset sees all that a run can leave: not addresses,
-    /// mounts or a host name that a capability lets it set, nor files of a writable root. In
-    /// namespaces that all share, these would be altered for all, and `CAP_KILL` or
-    /// `CAP_SYS_PTRACE` reach what is of other users: who waits for a start, and who parks it.
+    /// mounts or a host name that a capability lets it set, nor keys or sockets that only another
+    /// filter lets it make, nor files of a writable root. In namespaces that all share, these would
+    /// be altered for all, and `CAP_KILL` or `CAP_SYS_PTRACE` reach what is of other users: who
+    /// waits for a start, and who parks it.
     pub(crate) fn check_policy(&self) -> Result<()> {
         if self.policy == Policy::Once {
             return Ok(());
         }
-        let what = match (self.capabilities.first(), self.rootfs.kind()) {
+        let rights = &self.rights;
+        let what = match (rights.capabilities().first(), self.rootfs.kind()) {
+            _ if rights.security == Security::Docker => "the docker profile".to_string(),
             (Some(capability), _) => capability.to_string(),
+            _ if !rights.has_own_profile() => "another seccomp profile".to_string(),
             (None, Kind::Overlay { .. }) => "a writable root".to_string(),
             (None, Kind::Folder { .. }) => return Ok(()),
         };
@@ -148,7 +157,9 @@ pub(crate) fn bind_trees(recipe: &Recipe) -> Result<Vec<OwnedFd>> {
 
 /// The whole plan. `idmap`: the root's trees get each slot's ids.
 pub(crate) fn plan(recipe: &Recipe, identity: Identity, idmap: bool) -> Result<Plan> {
-    let held = mask(&recipe.capabilities);
+    let capabilities = recipe.rights.capabilities();
+    let held = mask(&capabilities);
+    let filter = recipe.rights.filter(&capabilities)?;
     let mut namespaces = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC;
     if recipe.network == Network::None {
         namespaces |= CLONE_NEWNET;
@@ -167,9 +178,9 @@ pub(crate) fn plan(recipe: &Recipe, identity: Identity, idmap: bool) -> Result<P
         shared: recipe.policy == Policy::Shared,
         leases_net: recipe.leases_net(),
         reports_end: !crate::probe::kernel_tells_ends(),
-        filter: filter::compile(&recipe.capabilities),
         trees: tree_list(recipe, idmap)?,
-        slot: slot_operations(recipe, held)?,
+        slot: slot_operations(recipe, held, filter.as_ref())?,
+        filter: filter.map(|filter| filter.program).unwrap_or_default(),
         holder: holder_operations(recipe),
     })
 }
@@ -200,7 +211,7 @@ fn tree_list(recipe: &Recipe, idmap: bool) -> Result<Vec<Tree>> {
     Ok(list)
 }
 
-fn slot_operations(recipe: &Recipe, held: u64) -> Result<Vec<Operation>> {
+fn slot_operations(recipe: &Recipe, held: u64, filter: Option<&Filter>) -> Result<Vec<Operation>> {
     let mut ops = Vec::new();
     if recipe.network == Network::None && !recipe.leases_net() {
         ops.push(Operation::plain(OpKind::LoopbackUp));
@@ -221,7 +232,7 @@ fn slot_operations(recipe: &Recipe, held: u64) -> Result<Vec<Operation>> {
     ops.push(Operation::number(OpKind::DropBounding, held));
     let launcher = held | mask(&LAUNCHER_CAPABILITIES);
     ops.push(Operation::number(OpKind::BecomeLauncher, launcher));
-    ops.push(Operation::plain(OpKind::Filter));
+    ops.extend(filter.map(|filter| Operation::number(OpKind::Filter, filter.flags)));
     if recipe.policy == Policy::Reuse {
         ops.extend(trace_operations(recipe));
     }
