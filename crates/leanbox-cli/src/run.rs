@@ -54,7 +54,7 @@ pub(crate) struct Args {
     #[arg(default_value = "64m", allow_hyphen_values = true)]
     tmp_size: u64,
     #[command(flatten)]
-    security: security::Args,
+    security: security::SecurityArgs,
     /// Run this program instead of the image's entrypoint; "" for none
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<String>,

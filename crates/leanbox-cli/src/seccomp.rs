@@ -12,7 +12,7 @@ pub(crate) struct Args {
     #[arg(long)]
     table: bool,
     #[command(flatten)]
-    security: security::Args,
+    security: security::SecurityArgs,
 }
 
 /// Prints it; names that this processor has no call for are told on standard error.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct SecurityArgs {
     /// Whose defaults: strict (no capability), or docker (Docker's fourteen capabilities in its own
     /// user namespace, and Docker's system calls)
     #[arg(long, value_name = "PROFILE", value_parser = profile, default_value = "strict")]
@@ -34,7 +34,7 @@ fn profile(text: &str) -> Result<Security> {
     }
 }
 
-impl Args {
+impl SecurityArgs {
     /// Has containers of the template do no more than that.
     ///
     /// # Errors

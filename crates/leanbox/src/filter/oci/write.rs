@@ -109,6 +109,10 @@ fn entries(names: &[&'static str], verdict: &Verdict, default: Action) -> Vec<En
             rules.extend(all_but(&verdict.rules, verdict.otherwise));
         }
     }
+    // As they are read, so that what is shown of what was shown is the same.
+    rules.sort_by_key(|rule| {
+        (rule.conditions.is_empty(), std::cmp::Reverse(rule.action.strictness()))
+    });
     rules.iter().map(entry).collect()
 }
 
