@@ -1,5 +1,7 @@
 //! `--security`, `--cap-add`, `--cap-drop`, `--seccomp` and `leanbox seccomp` on a real kernel.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use common::{Done, Place, place};
