@@ -1,6 +1,6 @@
 //! The words of the command line: which there are, and one clear line where they make no sense.
 
-use crate::{bench, images, outcome, run, say, tell};
+use crate::{bench, images, outcome, run, say, seccomp, tell};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -41,6 +41,8 @@ pub(crate) enum Verb {
     Rmi(images::RmiArgs),
     /// Measure how long a start takes and how many a second are made
     Bench(bench::Args),
+    /// Show which system calls a container may make, as a profile to review and edit
+    Seccomp(seccomp::Args),
     /// Say what this kernel and user can do, and what is missing
     Doctor,
     /// Remove what commands that were killed left behind
@@ -106,7 +108,7 @@ fn one_line(message: &str, verb: Option<&str>) -> String {
     let paragraph = message.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
     let text = paragraph.collect::<Vec<_>>().join(" ");
     let text = text.strip_prefix("error: ").unwrap_or(&text);
-    let known = ["run", "build", "export", "images", "rmi", "bench", "doctor", "gc"];
+    let known = ["run", "build", "export", "images", "rmi", "bench", "seccomp", "doctor", "gc"];
     match verb.filter(|verb| known.contains(verb)) {
         Some(verb) => format!("{text}; see leanbox {verb} --help"),
         None => format!("{text}; see leanbox --help"),

@@ -12,6 +12,7 @@ mod images;
 mod outcome;
 mod program;
 mod run;
+mod seccomp;
 mod signals;
 mod values;
 
@@ -43,6 +44,7 @@ fn answer() -> ExitCode {
         Verb::Images(args) => images::list(args),
         Verb::Rmi(args) => images::remove(args),
         Verb::Bench(args) => bench::run(args),
+        Verb::Seccomp(args) => seccomp::show(args),
         Verb::Doctor => doctor::run(),
         Verb::Gc => gc::run(),
     };

@@ -5,6 +5,7 @@
 
 mod limits;
 mod mounts;
+pub(crate) mod security;
 mod sockets;
 mod terminal;
 
@@ -14,7 +15,7 @@ use crate::images;
 use crate::outcome::{self, Failure, Json};
 use crate::program::{self, Asked, Files};
 use crate::signals::Signals;
-use crate::values::{self, Capabilities};
+use crate::values;
 use leanbox::{Command, Container, Error, ErrorKind, Outcome, Pool, Result, Rootfs, Template};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -40,10 +41,8 @@ pub(crate) struct Args {
     /// Run as this user of the root: name, uid, name:group or uid:gid [default: the image's]
     #[arg(long, short, value_name = "USER")]
     user: Option<String>,
-    /// Give it a capability inside its own user namespace: a name of capabilities(7), or ALL.
-    /// May be given again [default: none]
-    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = values::capabilities)]
-    cap_add: Vec<Capabilities>,
+    #[command(flatten)]
+    security: security::SecurityArgs,
     /// Run this program instead of the image's entrypoint; "" for none
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<String>,
@@ -150,10 +149,7 @@ impl Args {
         if let Some(user) = &self.user {
             builder = builder.user(user);
         }
-        for capability in self.cap_add.iter().flat_map(|one| one.0) {
-            builder = builder.cap_add(*capability);
-        }
-        builder.build()
+        self.security.apply(builder)?.build()
     }
 
     fn command(&self, rootfs: &Rootfs) -> Result<Command> {

@@ -151,10 +151,12 @@ impl<'a> Making<'a> {
             }),
             (OpKind::DropBounding, |_, op| drop_bounding(op.number)),
             (OpKind::BecomeLauncher, |making, op| become_launcher(&making.plan, op.number)),
-            (OpKind::Filter, |making, _| {
+            (OpKind::Filter, |making, op| {
                 let filter = making.plan.table::<u64>(making.plan.header().filter);
                 // SAFETY: the plan's filter table holds struct sock_filter, 8 bytes each.
-                unsafe { process::set_filter(filter.as_ptr().cast(), filter.len() as u16) }
+                unsafe {
+                    process::set_filter(filter.as_ptr().cast(), filter.len() as u16, op.number)
+                }
             }),
             (OpKind::OpenForHost, |making, op| {
                 let flags = op.number as i32 | fd::O_CLOEXEC;

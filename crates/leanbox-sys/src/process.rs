@@ -305,14 +305,14 @@ struct FilterProgram {
     filter: *const u8,
 }
 
-/// Installs a filter program (seccomp(2)).
+/// Installs a filter program with `SECCOMP_FILTER_FLAG_*` (seccomp(2)).
 ///
 /// # Safety
 /// `filter` must hold `length` instructions of struct sock_filter.
-pub unsafe fn set_filter(filter: *const u8, length: u16) -> Result<()> {
+pub unsafe fn set_filter(filter: *const u8, length: u16, flags: u64) -> Result<()> {
     let program = FilterProgram { length, filter };
     // SAFETY: the caller answers for the instructions; 1 is SECCOMP_SET_MODE_FILTER.
-    unsafe { call(nr::SECCOMP, [1, 0, &raw const program as usize]) }.map(drop)
+    unsafe { call(nr::SECCOMP, [1, flags as usize, &raw const program as usize]) }.map(drop)
 }
 
 /// setns(2).

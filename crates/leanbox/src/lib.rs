@@ -42,6 +42,7 @@ mod pool;
 pub mod probe;
 mod recipe;
 mod rootfs;
+mod security;
 mod shifted;
 mod slot;
 mod stats;
@@ -55,7 +56,7 @@ pub use capability::Capability;
 pub use command::Command;
 pub use container::Container;
 pub use error::{Error, ErrorKind, Result};
-pub use filter::default_filter;
+pub use filter::{Profile, default_filter};
 pub use fork::{Forked, ForkedChild, Inside};
 pub use image_config::ImageConfig;
 pub use limits::{
@@ -67,6 +68,7 @@ pub use owner::{reclaim, state_folder};
 pub use policy::{Network, Policy};
 pub use pool::{Pool, PoolBuilder};
 pub use rootfs::Rootfs;
+pub use security::Security;
 pub use stats::{
     CpuStats, IoStats, MemoryStats, Pressure, PressureShare, Stall, Stats, Throttling,
 };

@@ -5,12 +5,14 @@ mod limits;
 mod mounts;
 mod shown;
 
+use crate::filter::Filter;
 use crate::identity::Identity;
 use crate::plan::{Operation, Plan};
 use crate::rootfs::Kind;
+use crate::security::Rights;
 use crate::{
-    Bind, Capability, Device, Error, Limits, Network, Policy, Result, Rootfs, Tmpfs, filter, owner,
-    userns,
+    Bind, Capability, Device, Error, Limits, Network, Policy, Result, Rootfs, Security, Tmpfs,
+    owner, userns,
 };
 use leanbox_launcher::wire::OpKind;
 use leanbox_sys::process::{
@@ -28,7 +30,7 @@ pub(crate) struct Recipe {
     pub(crate) rootfs: Rootfs,
     pub(crate) limits: Limits,
     pub(crate) user: Option<String>,
-    pub(crate) capabilities: Vec<Capability>,
+    pub(crate) rights: Rights,
     pub(crate) network: Network,
     pub(crate) binds: Vec<Bind>,
     pub(crate) tmpfs: Vec<Tmpfs>,
@@ -50,7 +52,7 @@ impl Recipe {
             rootfs,
             limits: Limits::default(),
             user: None,
-            capabilities: Vec::new(),
+            rights: Rights::default(),
             network: Network::None,
             binds: Vec::new(),
             tmpfs: Vec::new(),
@@ -67,10 +69,13 @@ impl Recipe {
     }
 
     /// Whether slots serve one after the other in network namespaces of the keeper's: not with
-    /// added capabilities, which hold over a namespace of the slot's own only.
+    /// capabilities, which hold over a namespace of the slot's own only, and not with another
+    /// filter, under which a run could use protocols of which the keeper does not look at the
+    /// traces.
     fn leases_net(&self) -> bool {
         self.network == Network::None
-            && self.capabilities.is_empty()
+            && self.rights.capabilities().is_empty()
+            && self.rights.has_own_profile()
             && !crate::probe::is_off("net_lease")
     }
 
@@ -82,9 +87,10 @@ impl Recipe {
     }
 
     /// A slot serves again only where the reset sees all that a run can leave: not addresses,
-    /// mounts or a host name that a capability lets it set, nor files of a writable root. In
-    /// namespaces that all share, these would be altered for all, and `CAP_KILL` or
-    /// `CAP_SYS_PTRACE` reach what is of other users: who waits for a start, and who parks it.
+    /// mounts or a host name that a capability lets it set, nor keys or sockets that only another
+    /// filter lets it make, nor files of a writable root. In namespaces that all share, these would
+    /// be altered for all, and `CAP_KILL` or `CAP_SYS_PTRACE` reach what is of other users: who
+    /// waits for a start, and who parks it.
     pub(crate) fn check_policy(&self) -> Result<()> {
         limits::check(self)?;
         if self.policy == Policy::Once {
@@ -95,8 +101,11 @@ impl Recipe {
                         is found by them";
             return Err(Error::invalid(text).remedy("use policy once"));
         }
-        let what = match (self.capabilities.first(), self.rootfs.kind()) {
+        let rights = &self.rights;
+        let what = match (rights.capabilities().first(), self.rootfs.kind()) {
+            _ if rights.security == Security::Docker => "the docker profile".to_string(),
             (Some(capability), _) => capability.to_string(),
+            _ if !rights.has_own_profile() => "another seccomp profile".to_string(),
             (None, Kind::Overlay { .. }) => "a writable root".to_string(),
             _ if self.writable.is_some() => "a writable root".to_string(),
             _ if self.terminal => "a terminal".to_string(),
@@ -119,7 +128,9 @@ const LAUNCHER_CAPABILITIES: [Capability; 3] =
 
 /// The whole plan. `idmap`: the root's trees get each slot's ids.
 pub(crate) fn plan(recipe: &Recipe, identity: Identity, idmap: bool) -> Result<Plan> {
-    let held = mask(&recipe.capabilities);
+    let capabilities = recipe.rights.capabilities();
+    let held = mask(&capabilities);
+    let filter = recipe.rights.filter(&capabilities)?;
     let mut namespaces = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC;
     if recipe.network == Network::None {
         namespaces |= CLONE_NEWNET;
@@ -141,12 +152,12 @@ pub(crate) fn plan(recipe: &Recipe, identity: Identity, idmap: bool) -> Result<P
         leases_net: recipe.leases_net(),
         reports_end: !crate::probe::kernel_tells_ends(),
         terminal: recipe.terminal,
-        locks_trees: recipe.capabilities.contains(&Capability::SysAdmin),
+        locks_trees: capabilities.contains(&Capability::SysAdmin),
         nodes: nodes(recipe)?,
-        filter: filter::compile(&recipe.capabilities),
         trees: tree_list(recipe, idmap)?,
         rlimits: limits::of_container(recipe),
-        slot: slot_operations(recipe, held, uid)?,
+        slot: slot_operations(recipe, held, uid, filter.as_ref())?,
+        filter: filter.map(|filter| filter.program).unwrap_or_default(),
         holder: holder_operations(recipe)?,
     })
 }
@@ -155,7 +166,12 @@ fn mask(capabilities: &[Capability]) -> u64 {
     capabilities.iter().fold(0, |mask, capability| mask | 1 << capability.number())
 }
 
-fn slot_operations(recipe: &Recipe, held: u64, uid: u32) -> Result<Vec<Operation>> {
+fn slot_operations(
+    recipe: &Recipe,
+    held: u64,
+    uid: u32,
+    filter: Option<&Filter>,
+) -> Result<Vec<Operation>> {
     let mut ops = Vec::new();
     if recipe.network == Network::None && !recipe.leases_net() {
         ops.push(Operation::plain(OpKind::LoopbackUp));
@@ -176,7 +192,7 @@ fn slot_operations(recipe: &Recipe, held: u64, uid: u32) -> Result<Vec<Operation
     ops.push(Operation::number(OpKind::DropBounding, held));
     let launcher = held | mask(&LAUNCHER_CAPABILITIES);
     ops.push(Operation::number(OpKind::BecomeLauncher, launcher));
-    ops.push(Operation::plain(OpKind::Filter));
+    ops.extend(filter.map(|filter| Operation::number(OpKind::Filter, filter.flags)));
     if recipe.policy == Policy::Reuse {
         ops.extend(trace_operations(recipe));
     }

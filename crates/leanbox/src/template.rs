@@ -2,6 +2,8 @@
 //! namespaces, identity, capabilities, filter — and the keeper that makes its slots.
 //! Immutable once built.
 
+mod security;
+
 use crate::cgroup::{Group, Layout, Parent};
 use crate::crowd::Crowd;
 use crate::identity::Identity;
@@ -17,7 +19,7 @@ use crate::recipe::{self, Recipe};
 use crate::shifted;
 use crate::slot::{Dying, Freed, Ground};
 use crate::upper::{Turn, Upper};
-use crate::{Capability, Error, ErrorKind, Limits, Result, Rootfs, probe};
+use crate::{Error, ErrorKind, Limits, Result, Rootfs, probe};
 use leanbox_launcher::wire::{Ask, Request};
 use rustix::io::Errno;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -88,13 +90,6 @@ impl TemplateBuilder {
         self
     }
 
-    /// A capability inside the container's own user namespace (capabilities(7)).
-    #[must_use]
-    pub fn cap_add(mut self, capability: Capability) -> Self {
-        self.recipe.capabilities.push(capability);
-        self
-    }
-
     /// Another network than none.
     #[must_use]
     pub fn network(mut self, network: Network) -> Self {
@@ -153,7 +148,8 @@ impl TemplateBuilder {
     /// Prepares everything and starts the keeper.
     ///
     /// # Errors
-    /// Limits that make no sense, a policy that does not go with the rest, an upper folder that
+    /// Limits that make no sense, a policy that does not go with the rest, a seccomp profile that
+    /// lets nothing start, an upper folder that
     /// another template has, an unknown user, a missing right or kernel feature; nothing is left
     /// behind.
     pub fn build(self) -> Result<Template> {

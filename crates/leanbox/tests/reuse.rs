@@ -7,7 +7,9 @@ mod common;
 mod host;
 
 use common::{Folder, attack, busybox, hostile, run, says, template, upper};
-use leanbox::{Capability, Command, ErrorKind, Policy, Pool, Rootfs, Stdio, Template};
+use leanbox::{
+    Capability, Command, ErrorKind, Policy, Pool, Profile, Rootfs, Security, Stdio, Template,
+};
 use std::time::Duration;
 
 /// One slot, used again and again.
@@ -192,7 +194,11 @@ fn what_the_reset_could_not_see_is_refused() {
     let overlay = Rootfs::overlay(std::slice::from_ref(&root.0), &upper.0).unwrap();
     let with = Capability::ALL.iter().map(|one| (one.to_string(), plain().cap_add(*one)));
     let writable = [("a writable root".to_string(), Template::builder(overlay))];
-    for (what, builder) in with.chain(writable) {
+    let more = [
+        ("the docker profile".to_string(), plain().security(Security::Docker)),
+        ("another seccomp profile".to_string(), plain().seccomp(Profile::unconfined())),
+    ];
+    for (what, builder) in with.chain(writable).chain(more) {
         let refused = builder.policy(Policy::Reuse).build().unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidInput);
         let line = "the next run could find what one left; use policy once";

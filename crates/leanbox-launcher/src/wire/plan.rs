@@ -44,7 +44,7 @@ pub enum OpKind {
     DropBounding,
     /// Become [`LAUNCHER_ID`], holding the capabilities of mask `number`.
     BecomeLauncher,
-    /// Install the plan's filter.
+    /// Install the plan's filter with the flags `number` (seccomp(2)).
     Filter,
     /// Open `text` with the open(2) flags `number` and hand it to the host with the report.
     OpenForHost,

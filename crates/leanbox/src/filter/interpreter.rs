@@ -27,7 +27,12 @@ pub(super) fn run(program: &[Instruction], call: Call) -> u32 {
                 accumulator = data[k as usize / 4];
                 0
             }
+            AND => {
+                accumulator &= k;
+                0
+            }
             JUMP => k as usize,
+            JUMP_IF_MORE => choose(accumulator > k),
             JUMP_IF_EQUAL => choose(accumulator == k),
             JUMP_IF_AT_LEAST => choose(accumulator >= k),
             JUMP_IF_ANY_BIT => choose(accumulator & k != 0),
@@ -44,8 +49,9 @@ pub(super) fn assert_loadable(program: &[Instruction]) {
         let left = program.len() - at - 1;
         match one.code {
             LOAD_WORD => assert!(one.k % 4 == 0 && one.k < 64),
+            AND => {}
             JUMP => assert!((one.k as usize) < left),
-            JUMP_IF_EQUAL | JUMP_IF_AT_LEAST | JUMP_IF_ANY_BIT => {
+            JUMP_IF_EQUAL | JUMP_IF_MORE | JUMP_IF_AT_LEAST | JUMP_IF_ANY_BIT => {
                 assert!(usize::from(one.jt.max(one.jf)) < left);
             }
             RETURN => {}

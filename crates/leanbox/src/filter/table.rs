@@ -1,28 +1,19 @@
 //! The policy as data: which calls are allowed, denied, or depend on an argument.
 //!
-//! In: the capabilities granted. Out: a verdict per call number. A number in no list has no
-//! verdict, which `program` takes as unknown. The lists follow the default profile of Docker
+//! In: whose decisions, and the capabilities granted. Out: a verdict per call number. A number in
+//! no list has none, and looks absent. The lists follow the default profile of Docker
 //! (moby/profiles, `seccomp/default_linux.go`), which is what images are tested against. Where
 //! ours is stricter, the comment at the list says so and why.
 
 use super::calls::ALLOWED;
-use crate::Capability;
+use super::policy::{
+    Action, Comparison, Condition, EAFNOSUPPORT, ENOSYS, EPERM, Policy, Rule, Verdict,
+};
+use crate::{Capability, Security};
 use linux_raw_sys::general::*;
-use std::collections::BTreeMap;
 
-/// What happens to one call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Allow,
-    /// Fails with this errno.
-    Refuse(u16),
-    /// Depends on an argument.
-    Check(&'static Check),
-}
-
-/// A rule on the low 32 bits of one argument. The kernel reads no more of these arguments, so
-/// looking at the high ones would only let a caller get past by setting them.
-#[derive(Debug, PartialEq, Eq)]
+/// A rule on one argument.
+#[derive(Debug)]
 pub(super) struct Check {
     pub(super) calls: &'static [u32],
     pub(super) argument: u32,
@@ -31,46 +22,84 @@ pub(super) struct Check {
     pub(super) errno: u16,
     /// With this capability the call is allowed unchecked.
     pub(super) lifted_by: Option<Capability>,
+    /// Whose containers it is made in; `None`: in all.
+    pub(super) only_in: Option<Security>,
 }
 
-/// What the argument must be for the call to pass.
-#[derive(Debug, PartialEq, Eq)]
+/// What the argument must be for the call to pass. Of most arguments the kernel reads the low 32
+/// bits only: looking at the high ones would let a caller get past by setting them.
+#[derive(Debug)]
 pub(super) enum Test {
+    /// The low 32 bits, without these.
     WithoutBits(u32),
+    /// The low 32 bits are one of these.
     Among(&'static [u32]),
+    /// The low 32 bits are none of these.
     NotAmong(&'static [u32]),
+    /// All 64 bits are one of these.
+    Exactly(&'static [u64]),
 }
 
-pub(super) const EPERM: u16 = 1;
-pub(super) const ENOSYS: u16 = 38;
-/// What a kernel without that family says; programs that probe for families handle it.
-pub(super) const EAFNOSUPPORT: u16 = 97;
+impl Check {
+    fn verdict(&self) -> Verdict {
+        let low = u64::from(u32::MAX);
+        let refuse = Action::Errno(self.errno);
+        let masked = |mask, value: u32| (Comparison::Masked(mask), u64::from(value));
+        let rule = |action, (comparison, value)| {
+            let condition = Condition { argument: self.argument, comparison, value };
+            Rule { conditions: vec![condition], action }
+        };
+        let allow = |what| rule(Action::Allow, what);
+        let (rules, otherwise) = match self.test {
+            Test::WithoutBits(bits) => (vec![allow(masked(u64::from(bits), 0))], refuse),
+            Test::Among(values) => {
+                (values.iter().map(|&value| allow(masked(low, value))).collect(), refuse)
+            }
+            Test::NotAmong(values) => {
+                let refused = values.iter().map(|&value| rule(refuse, masked(low, value)));
+                (refused.collect(), Action::Allow)
+            }
+            Test::Exactly(values) => {
+                let allowed = values.iter().map(|&value| allow((Comparison::Equal, value)));
+                (allowed.collect(), refuse)
+            }
+        };
+        Verdict { rules, otherwise }
+    }
+}
 
 /// The verdict on every call that is in one of the lists.
-pub(super) fn policy(caps: &[Capability]) -> BTreeMap<u32, Verdict> {
-    let mut policy = BTreeMap::new();
-    let mut set = |calls: &[u32], verdict| policy.extend(calls.iter().map(|&nr| (nr, verdict)));
-    set(DENIED, Verdict::Refuse(EPERM));
-    set(DENIED_OF_ARCH, Verdict::Refuse(EPERM));
-    set(ABSENT, Verdict::Refuse(ENOSYS));
-    for calls in ALLOWED {
-        set(calls, Verdict::Allow);
+pub(super) fn policy(security: Security, caps: &[Capability]) -> Policy {
+    let mut calls = std::collections::BTreeMap::new();
+    let mut set = |numbers: &[u32], verdict: &Verdict| {
+        calls.extend(numbers.iter().map(|&nr| (nr, verdict.clone())));
+    };
+    let [allow, refuse, absent] =
+        [Action::Allow, Action::Errno(EPERM), Action::Errno(ENOSYS)].map(Verdict::from);
+    set(DENIED, &refuse);
+    set(DENIED_OF_ARCH, &refuse);
+    set(ABSENT, &absent);
+    for numbers in ALLOWED {
+        set(numbers, &allow);
     }
-    for check in CHECKED {
+    for check in CHECKED.iter().filter(|check| check.only_in.is_none_or(|only| only == security)) {
         let lifted = check.lifted_by.is_some_and(|capability| caps.contains(&capability));
-        set(check.calls, if lifted { Verdict::Allow } else { Verdict::Check(check) });
+        set(check.calls, &if lifted { allow.clone() } else { check.verdict() });
     }
-    for (capability, calls) in GRANTED {
+    if security == Security::Docker {
+        set(&[__NR_socketpair], &allow);
+    }
+    for (capability, numbers) in GRANTED {
         let granted = caps.contains(capability);
-        set(calls, if granted { Verdict::Allow } else { Verdict::Refuse(EPERM) });
+        set(numbers, if granted { &allow } else { &refuse });
     }
-    for (_, calls) in GRANTED.iter().filter(|(capability, _)| caps.contains(capability)) {
-        set(calls, Verdict::Allow); // a call may be in two lists: one grant is enough
+    for (_, numbers) in GRANTED.iter().filter(|(capability, _)| caps.contains(capability)) {
+        set(numbers, &allow); // a call may be in two lists: one grant is enough
     }
     if caps.contains(&Capability::SysAdmin) {
-        set(ABSENT, Verdict::Allow);
+        set(ABSENT, &allow);
     }
-    policy
+    Policy { calls, default: Action::Errno(EPERM), unknown: Action::Errno(ENOSYS), flags: 0 }
 }
 
 /// Calls whose flags are behind a pointer, out of a filter's sight: absent, so that libc takes
@@ -94,6 +123,7 @@ pub(super) const CHECKED: &[Check] = &[
         test: Test::WithoutBits(NEW_NAMESPACES),
         errno: EPERM,
         lifted_by: Some(Capability::SysAdmin),
+        only_in: None,
     },
     // Linux, Linux with 32-bit addresses, both with UNAME26, and the query. Others change how
     // memory is laid out (no randomisation, pages at 0) and weaken a program that runs later.
@@ -103,6 +133,7 @@ pub(super) const CHECKED: &[Check] = &[
         test: Test::Among(&[0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff]),
         errno: EPERM,
         lifted_by: None,
+        only_in: None,
     },
     // AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET. Docker refuses AF_ALG (38: the kernel's
     // cryptography, a source of escapes) and AF_VSOCK (40: reaches the hypervisor and other
@@ -112,9 +143,22 @@ pub(super) const CHECKED: &[Check] = &[
     Check {
         calls: &[__NR_socket, __NR_socketpair],
         argument: 0,
-        test: Test::Among(&[1, 2, 10, 16, 17]),
+        test: Test::Exactly(&[1, 2, 10, 16, 17]),
         errno: EAFNOSUPPORT,
         lifted_by: None,
+        only_in: Some(Security::Strict),
+    },
+    // Docker refuses DECnet, Econet, ATM SVC, IrDA, WANPIPE, ISDN, CAIF, AF_ALG, VSOCK and newer ones.
+    Check {
+        calls: &[__NR_socket],
+        argument: 0,
+        test: Test::Exactly(&[
+            0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 17, 18, 21, 22, 24, 26, 27, 28,
+            29, 30, 31, 32, 33, 35, 36, 39, 41, 42, 43, 44, 45,
+        ]),
+        errno: EPERM,
+        lifted_by: None,
+        only_in: Some(Security::Docker),
     },
     // TIOCSTI and TIOCLINUX type into the terminal, which the container may share with whoever
     // started it. Docker leaves this to the kernel's settings; older kernels have none.
@@ -124,6 +168,7 @@ pub(super) const CHECKED: &[Check] = &[
         test: Test::NotAmong(&[0x5412, 0x541c]),
         errno: EPERM,
         lifted_by: None,
+        only_in: None,
     },
     // F_SETLEASE and F_SETDELEG: root inside owns the files of its root file system, which other
     // slots and the host read too. Whoever opens a leased file waits until the holder gives it
@@ -135,6 +180,7 @@ pub(super) const CHECKED: &[Check] = &[
         test: Test::NotAmong(&[1024, 1040]),
         errno: EPERM,
         lifted_by: None,
+        only_in: None,
     },
 ];
 

@@ -1,16 +1,24 @@
 //! The default filter, judged call by call.
 
 use super::interpreter::{Call, assert_loadable, run};
+use super::policy::{Action, EAFNOSUPPORT, ENOSYS, EPERM, Policy, Verdict};
 use super::program::{ARCH, RET_ALLOW, RET_ERRNO, RET_KILL_PROCESS, assemble};
-use super::table::{EAFNOSUPPORT, ENOSYS, EPERM, Verdict, policy};
-use super::{Instruction, compile};
-use crate::Capability;
+use super::{Instruction, table};
+use crate::{Capability, Security};
 use linux_raw_sys::general::*;
 
 const ALLOW: u32 = RET_ALLOW;
 const NO_RIGHT: u32 = RET_ERRNO | EPERM as u32;
 const NO_CALL: u32 = RET_ERRNO | ENOSYS as u32;
 const NO_FAMILY: u32 = RET_ERRNO | EAFNOSUPPORT as u32;
+
+fn policy(caps: &[Capability]) -> Policy {
+    table::policy(Security::Strict, caps)
+}
+
+fn compile(caps: &[Capability]) -> Vec<Instruction> {
+    assemble(&policy(caps))
+}
 
 fn verdict(program: &[Instruction], nr: u32, args: [u64; 2]) -> u32 {
     run(program, Call { arch: ARCH, nr, args: [args[0], args[1], 0, 0, 0, 0] })
@@ -31,9 +39,9 @@ fn the_program_passes_the_kernels_check_and_stays_small() {
 
 #[test]
 fn targets_out_of_a_jumps_reach_are_reached_by_long_jumps() {
-    let odd = |nr: u32| if nr % 2 == 1 { Verdict::Allow } else { Verdict::Refuse(EPERM) };
-    let policy = (0..1_000).map(|nr| (nr, odd(nr))).collect();
-    let program = assemble(&policy);
+    let odd = |nr: u32| if nr % 2 == 1 { Action::Allow } else { Action::Errno(EPERM) };
+    let calls = (0..1_000).map(|nr| (nr, Verdict::from(odd(nr)))).collect();
+    let program = assemble(&Policy { calls, ..policy(&[]) });
     assert_loadable(&program);
     for nr in 0..1_000 {
         let wanted = if nr % 2 == 1 { ALLOW } else { NO_RIGHT };
@@ -84,18 +92,37 @@ fn what_programs_and_the_launcher_need_is_allowed() {
 }
 
 #[test]
-fn every_verdict_of_the_table_is_what_the_program_returns() {
+fn every_plain_verdict_of_the_table_is_what_the_program_returns() {
     for caps in [&[], Capability::DOCKER_DEFAULT, Capability::ALL] {
         let program = compile(caps);
-        for (&nr, &wanted) in &policy(caps) {
+        for (&nr, wanted) in &policy(caps).calls {
             let got = verdict(&program, nr, [0, 0]);
-            match wanted {
-                Verdict::Allow => assert_eq!(got, ALLOW, "call {nr}"),
-                Verdict::Refuse(errno) => assert_eq!(got, RET_ERRNO | u32::from(errno), "{nr}"),
-                Verdict::Check(_) => {} // the tests below
+            match (wanted.rules.as_slice(), wanted.otherwise) {
+                ([], Action::Allow) => assert_eq!(got, ALLOW, "call {nr}"),
+                ([], Action::Errno(errno)) => assert_eq!(got, RET_ERRNO | u32::from(errno)),
+                ([], other) => panic!("{other:?} is in no table"),
+                _ => {} // the tests below
             }
         }
     }
+}
+
+#[test]
+fn docker_has_more_socket_families_and_its_own_refusals() {
+    const AF_ALG: u64 = 38;
+    let docker = table::policy(Security::Docker, Capability::DOCKER_DEFAULT);
+    let program = assemble(&docker);
+    assert_loadable(&program);
+    assert_eq!(verdict(&program, __NR_socket, [31, 0]), ALLOW);
+    assert_eq!(verdict(&program, __NR_socketpair, [31, 0]), ALLOW);
+    for family in [12, 37, AF_ALG, 40, 46, 1 << 32 | 2] {
+        assert_eq!(verdict(&program, __NR_socket, [family, 0]), NO_RIGHT, "family {family}");
+    }
+    assert_eq!(verdict(&program, __NR_chroot, [0, 0]), ALLOW);
+    assert_eq!(verdict(&program, __NR_mount, [0, 0]), NO_RIGHT);
+    // what containers here have in common, and Docker's do not
+    assert_eq!(verdict(&program, __NR_ioctl, [0, 0x5412]), NO_RIGHT);
+    assert_eq!(verdict(&program, __NR_fcntl, [0, 1024]), NO_RIGHT);
 }
 
 #[test]
