@@ -289,7 +289,10 @@ impl Container {
         let (status, usage) = (status?, usage?);
         let (end, oom_killed) = (End::from_status(status), usage.killed_by_own_limit());
         // One that had ended when it was killed has not ended by that.
-        let killed = self.killed.load(Relaxed) && end == End::Signaled(KILLED);
+        let was_killed = end == End::Signaled(KILLED);
+        let killed = self.killed.load(Relaxed) && was_killed;
+        let warned = self.started.grace.is_some();
+        let asked = asked.filter(|cause| !cause.is_timeout() || warned || was_killed);
         let cause = Cause::of(end, asked.or(killed.then_some(Cause::Killed)), oom_killed);
         Ok(Outcome {
             end,
