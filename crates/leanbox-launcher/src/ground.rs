@@ -60,8 +60,8 @@ fn attach_devices() -> Outcome<()> {
     for folder in [c"shm", c"pts", c"mqueue"] {
         at(7, fd::mkdirat(dev, folder, 0o755))?;
     }
-    at(7, mount::set_attributes(dev, mount::ATTR_RDONLY, None))?;
     at(7, mount::attach(dev, c"dev"))?;
+    at(7, mount::set_attributes(c"dev", attributes | mount::ATTR_RDONLY))?;
     fd::close(dev);
     Ok(())
 }

@@ -121,6 +121,8 @@ impl Keeper {
             at(13, make_mount_point(path.as_cstr(), tree.file == 1))?;
             at(13, mount::attach(got.fds[index], path.as_cstr()))?;
             fd::close(got.fds[index]);
+            // Every slot's copy has them too.
+            at(13, mount::add_attributes(path.as_cstr(), tree.attributes))?;
             self.trees += 1;
         }
         // Once now, so that a file system whose ids cannot be mapped is known before any start.
@@ -258,15 +260,9 @@ impl Keeper {
             let path = Text::new().push(c"/t/").number(index as u32);
             let copy = mount::clone_tree(AT_FDCWD, path.as_cstr()).map_err(|e| (Step::TREE, e))?;
             out[index] = copy;
-            let (attributes, userns) = match slot {
-                Some(request) if tree.idmap == 1 => {
-                    let userns = self.blocks.user_namespace(request.block, request.id_base)?;
-                    (tree.attributes | mount::ATTR_IDMAP, Some(userns))
-                }
-                _ => (tree.attributes, None),
-            };
-            if attributes != 0 {
-                mount::set_attributes(copy, attributes, userns).map_err(|e| (Step::TREE, e))?;
+            if let Some(request) = slot.filter(|_| tree.idmap == 1) {
+                let userns = self.blocks.user_namespace(request.block, request.id_base)?;
+                mount::map_ids(copy, userns).map_err(|e| (Step::TREE, e))?;
             }
         }
         Ok(())

@@ -77,6 +77,10 @@ impl Operation {
         Self { second, target: target.into(), number, ..Self::path(OpKind::Filesystem, kind) }
     }
 
+    pub(crate) fn read_only(path: &str, attributes: u64) -> Self {
+        Self { number: attributes, ..Self::path(OpKind::ReadOnly, path) }
+    }
+
     pub(crate) fn rlimit(resource: u32, value: u64) -> Self {
         Self { extra: value, ..Self::number(OpKind::Rlimit, u64::from(resource)) }
     }
@@ -96,7 +100,7 @@ impl Operation {
             OpKind::Bind => {
                 format!("mount({text:?}, {:?}, MS_BIND)", second.map_or("", |(path, _)| path))
             }
-            OpKind::ReadOnly => format!("mount_setattr({text:?}, RDONLY)"),
+            OpKind::ReadOnly => format!("mount({text:?}, MS_REMOUNT|MS_BIND|MS_RDONLY)"),
             OpKind::LoopbackUp => "ioctl(SIOCSIFFLAGS, lo up)".into(),
             OpKind::AwaitWarming => "recvmsg(groups of a cold slot)".into(),
             OpKind::JoinGroups => "write(cgroup tasks, \"0\")".into(),

@@ -3,7 +3,7 @@
 //! In: `/proc/self/cgroup` and `/proc/self/mountinfo` (cgroups(7), proc(5)). Out: the folder of
 //! our own group in each hierarchy we need. Never: assumes a mount point, or writes.
 
-use super::file;
+use super::{file, subtree};
 use crate::{Error, ErrorKind, Limits, Result, probe};
 use std::path::{Component, Path, PathBuf};
 
@@ -60,9 +60,7 @@ impl Layout {
         let memberships = file::read(Path::new("/proc/self/cgroup"))?;
         let mountinfo = file::read(Path::new("/proc/self/mountinfo"))?;
         let v1_freezer = !probe::is_off("freezer");
-        Self::from_texts(&memberships, &mountinfo, v1_freezer, |own| {
-            file::read(&own.join("cgroup.controllers")).unwrap_or_default()
-        })
+        Self::from_texts(&memberships, &mountinfo, v1_freezer, subtree::controllers_for)
     }
 
     /// The same from given texts; `v2_controllers` tells what a v2 group may use.

@@ -15,19 +15,28 @@ use std::path::{Path, PathBuf};
 pub(super) fn home(hierarchy: &Hierarchy) -> Result<PathBuf> {
     let own = &hierarchy.folder;
     let controllers = hierarchy.roles.controllers();
-    let busy = match enable(own, &controllers) {
-        Ok(()) => return Ok(own.clone()),
-        Err(error) if error.kind() == ErrorKind::Busy => error,
-        Err(error) => return Err(error),
-    };
-    match own.parent().filter(|above| is_delegated(above)) {
-        Some(above) => enable(above, &controllers).map(|()| above.to_path_buf()),
-        None => Err(Error::new(ErrorKind::Unsupported, format!("{busy}: it holds processes"))
-            .remedy(
+    let home = delegated_above(own).unwrap_or(own);
+    match enable(home, &controllers) {
+        Ok(()) => Ok(home.to_path_buf()),
+        Err(error) if error.kind() == ErrorKind::Busy => {
+            let text = format!("{error}: it holds processes");
+            Err(Error::new(ErrorKind::Unsupported, text).remedy(
                 "start it in a delegated subgroup: \
                  systemd-run --pty -p Delegate=yes -p DelegateSubgroup=main …",
-            )),
+            ))
+        }
+        Err(error) => Err(error),
     }
+}
+
+/// The controllers that groups can have which are made in the [`home`] of a process in `own`.
+pub(super) fn controllers_for(own: &Path) -> String {
+    let home = delegated_above(own).unwrap_or(own);
+    file::read(&home.join("cgroup.controllers")).unwrap_or_default()
+}
+
+fn delegated_above(own: &Path) -> Option<&Path> {
+    own.parent().filter(|above| is_delegated(above))
 }
 
 /// Makes the controllers available to the groups below `folder`. Writes nothing if they are.
