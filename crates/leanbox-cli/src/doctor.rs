@@ -14,9 +14,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// What is needed today: mount_setattr(2), for mounts that are made read-only and mapped.
-const KERNEL_LEAST: (u32, u32) = (5, 12);
-
 /// How something stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -78,9 +75,9 @@ pub(crate) fn run() -> Result<ExitCode> {
 
 fn kernel() -> Finding {
     let (major, minor) = probe::kernel_version();
-    let (least_major, least_minor) = KERNEL_LEAST;
+    let (least_major, least_minor) = probe::OLDEST_KERNEL;
     let text = format!("kernel: Linux {major}.{minor}");
-    if (major, minor) < KERNEL_LEAST {
+    if (major, minor) < probe::OLDEST_KERNEL {
         return Finding::missing(format!("{text}; {least_major}.{least_minor} or newer is needed"));
     }
     let ends = if probe::kernel_tells_ends() { "the kernel" } else { "the launcher" };

@@ -4,7 +4,7 @@
 
 use crate::owner::{self, Block};
 use crate::plan::{Plan, step_error};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, probe};
 use leanbox_launcher::LAUNCHER;
 use leanbox_launcher::wire::{Ask, Reply, Request, Step, bytes_of, message_of};
 use leanbox_sys::process::{CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS};
@@ -213,7 +213,8 @@ fn program() -> Result<BorrowedFd<'static>> {
 /// kernels do not know the flag.
 fn program_memory() -> Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let memory = match rustix::fs::memfd_create("leanbox", flags | MemfdFlags::EXEC) {
+    let asked = if probe::is_off("memfd_exec") { flags } else { flags | MemfdFlags::EXEC };
+    let memory = match rustix::fs::memfd_create("leanbox", asked) {
         Err(Errno::INVAL) => rustix::fs::memfd_create("leanbox", flags),
         other => other,
     };

@@ -10,7 +10,7 @@ use super::members::Members;
 use super::plan::settings;
 use super::remove::remove_folders;
 use super::usage::{Baseline, Counters, Usage};
-use crate::{Error, ErrorKind, Limits, Result};
+use crate::{Error, ErrorKind, Limits, Result, probe};
 use rustix::fs::OFlags;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -194,8 +194,7 @@ impl Group {
     /// Kills everything in the group at once. `false`: v1, or v2 before 5.14, cannot; kill pid 1
     /// of the slot instead.
     pub(crate) fn kill(&self) -> bool {
-        let kill = |v2: &Hierarchy| file::write_if_there(&v2.folder.join("cgroup.kill"), "1");
-        self.folders.v2().is_some_and(|v2| kill(v2).unwrap_or(false))
+        self.folders.v2().is_some_and(|v2| file::kill_at_once(&v2.folder))
     }
 }
 
@@ -248,6 +247,9 @@ fn memory_now(place: &Hierarchy) -> Result<u64> {
 /// Asks the kernel to free or hand up what is charged. It may refuse or do a part of it: what
 /// counts is the usage afterwards.
 fn give_back(place: &Hierarchy) {
+    if place.version == Version::V2 && probe::is_off("memory_reclaim") {
+        return;
+    }
     let (name, value) = match place.version {
         Version::V1 => ("memory.force_empty", "0"),
         Version::V2 => ("memory.reclaim", "1G"),
