@@ -1,8 +1,8 @@
 //! `leanbox doctor`: what this kernel and user can do, one line each, with the remedy where
 //! something is missing. At the end it really starts a container, which decides the exit code.
 //!
-//! In: `/proc`, `/sys`, PATH, and one start. Out: lines. Never: changes anything, but for what
-//! killed commands left, which is reclaimed as every start does it.
+//! In: `/proc`, `/sys`, PATH, and one start. Out: lines. Never: changes anything, but for its own
+//! group, as every start does it, and what killed commands left, which is reclaimed likewise.
 
 mod cgroups;
 mod trial;
@@ -60,6 +60,9 @@ pub(crate) fn run() -> Result<ExitCode> {
     let looks: [fn() -> Finding; 6] = [kernel, user, user_namespaces, seccomp, memfd, overlay];
     for look in looks {
         say(&look().to_string());
+    }
+    if let Err(error) = leanbox::make_room_for_groups() {
+        say(&Finding::missing(format!("cgroups: {error}")).to_string());
     }
     for finding in cgroups::look().into_iter().chain(build_tools()) {
         say(&finding.to_string());

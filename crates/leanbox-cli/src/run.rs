@@ -106,6 +106,7 @@ impl Args {
 
     fn carry_out(&self) -> Result<Outcome, Failure> {
         self.limits().validate()?;
+        leanbox::make_room_for_groups()?;
         let mut signals = Signals::take()?;
         let template = self.template().map_err(|error| match images::interrupted() {
             Some(code) => Failure { error: Error::new(ErrorKind::Gone, "interrupted"), code },

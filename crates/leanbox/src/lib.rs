@@ -49,6 +49,7 @@ mod traces;
 mod upper;
 
 pub use capability::Capability;
+pub use cgroup::make_room_for_groups;
 pub use command::Command;
 pub use container::Container;
 pub use error::{Error, ErrorKind, Result};

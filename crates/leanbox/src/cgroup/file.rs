@@ -49,8 +49,7 @@ pub(super) fn write_if_there(path: &Path, value: &str) -> Result<bool> {
 /// Kills everything in the v2 group at `path` and below it in one write. `false`: v1, or v2 before
 /// Linux 5.14, cannot.
 pub(super) fn kill_at_once(path: &Path) -> bool {
-    !probe::is_off("cgroup_kill")
-        && write_if_there(&path.join("cgroup.kill"), "1").unwrap_or(false)
+    !probe::is_off("cgroup_kill") && write_if_there(&path.join("cgroup.kill"), "1").unwrap_or(false)
 }
 
 /// One write to an open descriptor. A short write cannot happen: the kernel takes or refuses.

@@ -3,6 +3,7 @@
 //! In: `/proc/self/cgroup` and `/proc/self/mountinfo` (cgroups(7), proc(5)). Out: the folder of
 //! our own group in each hierarchy we need. Never: assumes a mount point, or writes.
 
+use super::caller::Place;
 use super::{file, subtree};
 use crate::{Error, ErrorKind, Limits, Result, probe};
 use std::path::{Component, Path, PathBuf};
@@ -63,7 +64,21 @@ impl Layout {
         Self::from_texts(&memberships, &mountinfo, v1_freezer, subtree::controllers_for)
     }
 
-    /// The same from given texts; `v2_controllers` tells what a v2 group may use.
+    /// Our own group of v2; `None` where v1 limits memory, or no mount shows it.
+    pub(super) fn own_v2() -> Result<Option<Place>> {
+        let memberships = file::read(Path::new("/proc/self/cgroup"))?;
+        let lines = || memberships.lines().filter_map(Membership::parse);
+        let Some(own) = lines().find(|one| one.controllers.is_empty()) else { return Ok(None) };
+        if lines().any(|one| one.has("memory")) {
+            return Ok(None);
+        }
+        let mountinfo = file::read(Path::new("/proc/self/mountinfo"))?;
+        let mounts: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
+        let found = own.locate(&mounts, &|_| String::new());
+        Ok(found.map(|one| Place { path: own.path.to_string(), folder: one.folder }))
+    }
+
+    /// As [`detect`](Self::detect) from given texts; `v2_controllers` tells what a v2 group may use.
     fn from_texts(
         memberships: &str,
         mountinfo: &str,

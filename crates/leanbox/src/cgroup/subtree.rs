@@ -10,6 +10,10 @@ use crate::{Error, ErrorKind, Result};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 
+/// What to do where a group holds processes.
+pub(super) const REMEDY: &str = "start it in a delegated subgroup: \
+    systemd-run --pty -p Delegate=yes -p DelegateSubgroup=main …";
+
 /// The group to make ours in: our own; or the one above it if that was delegated to us, as
 /// systemd does with `DelegateSubgroup=` for just this purpose.
 pub(super) fn home(hierarchy: &Hierarchy) -> Result<PathBuf> {
@@ -20,10 +24,7 @@ pub(super) fn home(hierarchy: &Hierarchy) -> Result<PathBuf> {
         Ok(()) => Ok(home.to_path_buf()),
         Err(error) if error.kind() == ErrorKind::Busy => {
             let text = format!("{error}: it holds processes");
-            Err(Error::new(ErrorKind::Unsupported, text).remedy(
-                "start it in a delegated subgroup: \
-                 systemd-run --pty -p Delegate=yes -p DelegateSubgroup=main …",
-            ))
+            Err(Error::new(ErrorKind::Unsupported, text).remedy(REMEDY))
         }
         Err(error) => Err(error),
     }
@@ -51,9 +52,20 @@ pub(super) fn enable(folder: &Path, controllers: &[&str]) -> Result<()> {
     if missing.is_empty() { Ok(()) } else { file::write(&path, &missing.join(" ")) }
 }
 
+const MARKS: [&str; 2] = ["trusted.delegate", "user.delegate"];
+
+/// Marks a group as ours, if it is not yet.
+pub(super) fn mark_delegated(folder: &Path) -> Result<()> {
+    if is_delegated(folder) {
+        return Ok(());
+    }
+    rustix::fs::setxattr(folder, MARKS[1], b"1", rustix::fs::XattrFlags::empty())
+        .map_err(|errno| Error::syscall(format!("setxattr({folder:?}, {:?})", MARKS[1]), errno))
+}
+
 /// systemd marks what it delegates by one of these attributes (systemd.resource-control(5)).
-fn is_delegated(folder: &Path) -> bool {
-    ["trusted.delegate", "user.delegate"].iter().any(|name| {
+pub(super) fn is_delegated(folder: &Path) -> bool {
+    MARKS.iter().any(|name| {
         let mut value = [0; 2];
         let read: Result<usize, Errno> = rustix::fs::getxattr(folder, *name, &mut value[..]);
         read == Ok(1) && value[0] == b'1'
