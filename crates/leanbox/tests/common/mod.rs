@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, dead_code, reason = "tests; not every test uses all of it")]
 
-use leanbox::{Command, Outcome, Policy, Pool, Rootfs, Template};
+use leanbox::{Command, ErrorKind, Outcome, Policy, Pool, Rootfs, Template, probe};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A folder that goes with the test.
 pub(crate) struct Folder(pub(crate) PathBuf);
@@ -65,6 +66,30 @@ fn fill(root: &Path) {
     for path in ["home/app", "home/app/note"] {
         chown(root.join(path), Some(1000), Some(1000)).unwrap();
     }
+}
+
+/// Whether the owners of the tests' files are mapped for each slot: not on an older kernel, which
+/// the tests then hold to its fallback.
+pub(crate) fn maps_ids() -> bool {
+    const TMPFS: i64 = 0x0102_1994;
+    let is_tmpfs = rustix::fs::statfs(std::env::temp_dir()).unwrap().f_type == TMPFS;
+    let since = if is_tmpfs { (6, 3) } else { (5, 12) };
+    !probe::is_off("idmap") && probe::kernel_version() >= since
+}
+
+/// Whether a root can be writable. Where it cannot, that is said.
+pub(crate) fn has_writable_roots() -> bool {
+    if maps_ids() && probe::kernel_version() >= (5, 19) {
+        return true;
+    }
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("unwritable-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let (lower, upper) = (busybox(&name), upper(&format!("{name}-upper")));
+    let rootfs = Rootfs::overlay(std::slice::from_ref(&lower.0), &upper.0).unwrap();
+    let refused = Template::builder(rootfs).build().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
+    assert!(refused.to_string().contains("needs idmapped mounts of its layers"), "{refused}");
+    false
 }
 
 /// A template on that root.
