@@ -3,7 +3,7 @@
 
 # What the tests start, and what those start: taken from this machine, with their libraries.
 programs=(bash sh env cp cat cut dd echo head sleep true false chrt flock setsid nsenter setpriv ls rm mkdir tail
-    mount umount unshare sed grep awk tr date stat tar setfattr getent id kill)
+    mount umount unshare sed grep awk tr date stat tar setfattr getent id kill ip)
 
 make_image() {
     local root="$work/root" program path
