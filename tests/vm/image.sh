@@ -31,9 +31,8 @@ make_image() {
     local kib
     kib="$(du -sk "$root" | cut -f 1)"
     rm -f "$work/root.img"
-    mke2fs -q -t ext4 -E root_owner=0:0,lazy_itable_init=1 -d "$root" "$work/root.img" \
+    mke2fs -q -F -t ext4 -E root_owner=0:0,lazy_itable_init=1 -d "$root" "$work/root.img" \
         "$((kib + 1500000))k"
-    make_initramfs
 }
 
 # The test programs without what a debugger needs, and the command where the tests expect it.
@@ -93,6 +92,7 @@ put_libraries() {
     done
 }
 
+# make_initramfs INIT: what mounts the disk, and then is that program of it.
 make_initramfs() {
     local top="$work/initramfs.d" version file
     version="$(basename "$modules")"
@@ -100,6 +100,7 @@ make_initramfs() {
     mkdir -p "$top"/{bin,dev,root,modules}
     cp -L /bin/busybox "$top/bin/busybox"
     install -m 755 tests/vm/init "$top/init"
+    echo "$1" >"$top/next"
     modprobe -d "${modules%/lib/modules/*}" -S "$version" --show-depends -a \
         virtio_pci virtio_blk overlay | sed -n 's/^insmod //p' | awk '!seen[$1]++ { print $1 }' |
         while read -r file; do
