@@ -6,11 +6,12 @@ DESTDIR ?=
 LEANBOX_SOAK_STARTS ?= 100000
 LEANBOX_SOAK_KILLS ?= 200
 
-.PHONY: help demo test build install soak fresh-debian clean
+.PHONY: help demo test test-vm build install soak fresh-debian clean
 
 help:
 	@echo 'make demo          install what is missing, build, run apps/hello, measure starts'
 	@echo 'make test          everything a change must pass (.ci/run, as root)'
+	@echo 'make test-vm       the tests on Linux 6.1 and 5.10 with cgroup v2 alone, in virtual machines'
 	@echo 'make build         target/release/leanbox'
 	@echo 'make install       into DESTDIR/PREFIX/bin ($(DESTDIR)$(PREFIX)/bin)'
 	@echo 'make soak          a long campaign of starts and kills that must leave nothing behind'
@@ -22,6 +23,12 @@ demo:
 
 test:
 	@.ci/run
+
+# No KVM is needed, nor root but to install what is missing; the last one makes a Debian, as root.
+test-vm:
+	@tests/vm/run
+	@tests/vm/run -k 5.10
+	@bash -c '. .ci/lib.sh; as_root tests/vm/systemd'
 
 build:
 	@bash -c 'set -e; . .ci/lib.sh; install_packages gcc libc6-dev ca-certificates; \
