@@ -3,7 +3,7 @@
 
 # get_kernel 6.1|5.10: sets kernel (the file to boot) and modules (the folder of its modules).
 get_kernel() {
-    local folder="$work/kernel-$1" suite
+    local folder="$PWD/target/vm/kernel-$1" suite
     case $1 in
     6.1) suite=bookworm ;;
     5.10) suite=bullseye ;;

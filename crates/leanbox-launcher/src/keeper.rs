@@ -121,6 +121,9 @@ impl Keeper {
             at(13, make_mount_point(path.as_cstr(), tree.file == 1))?;
             at(13, mount::attach(got.fds[index], path.as_cstr()))?;
             fd::close(got.fds[index]);
+            // Of a shared mount, as systemd has them all, it is a peer: nobody can pivot into it,
+            // and what a slot mounts on it would be mounted on the host's too.
+            at(13, mount::mount(c"none", path.as_cstr(), mount::MS_PRIVATE))?;
             // Every slot's copy has them too.
             at(13, mount::add_attributes(path.as_cstr(), tree.attributes))?;
             self.trees += 1;

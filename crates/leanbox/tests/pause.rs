@@ -286,7 +286,7 @@ fn what_a_killed_host_had_paused_dies_with_it() {
     let root = busybox("host-killed");
     let (mut victim, name) = start_host(&root);
     let of_it = || host::processes().into_iter().filter(|pid| is_of(*pid, &name)).count();
-    assert!(of_it() > 4, "two slots, one of them paused");
+    assert!(within(Duration::from_secs(20), || of_it() > 4), "two slots, one of them paused");
     std::thread::scope(|scope| {
         // Whoever waits for the lock of its record has it first: nobody reclaims before.
         let held = scope.spawn(|| records_of(&victim).iter().map(locked).collect::<Vec<_>>());

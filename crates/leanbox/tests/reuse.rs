@@ -28,11 +28,9 @@ fn launcher(pool: &Pool) -> i32 {
 /// Whether a slot that has used memory may serve again: its peak is made to begin anew by v1, and
 /// by v2 from Linux 6.12 on.
 fn peaks_begin_anew() -> bool {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap();
-    let is_v1 = groups.lines().any(|line| line.contains(":memory:") || line.contains("memory,"));
     let by_v2 = !probe::is_off("peak_reset") && probe::kernel_version() >= (6, 12);
     // Without a peak there is none of an earlier run.
-    is_v1 || by_v2 || probe::kernel_version() < (5, 19)
+    common::has_memory_v1() || by_v2 || probe::kernel_version() < (5, 19)
 }
 
 #[test]

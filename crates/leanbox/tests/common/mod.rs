@@ -4,6 +4,7 @@
 
 use leanbox::{Command, ErrorKind, Outcome, Policy, Pool, Rootfs, Template, probe};
 use std::fs;
+use std::ops::RangeBounds;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -75,6 +76,19 @@ pub(crate) fn maps_ids() -> bool {
     let is_tmpfs = rustix::fs::statfs(std::env::temp_dir()).unwrap().f_type == TMPFS;
     let since = if is_tmpfs { (6, 3) } else { (5, 12) };
     !probe::is_off("idmap") && probe::kernel_version() >= since
+}
+
+/// Whether the memory controller is v1's.
+pub(crate) fn has_memory_v1() -> bool {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap();
+    groups.lines().any(|line| line.contains(":memory:") || line.contains("memory,"))
+}
+
+/// Whether the outcome has the peak of memory that is wanted: none on v2 before Linux 5.19.
+pub(crate) fn has_peak(outcome: &Outcome, wanted: impl RangeBounds<u64>) -> bool {
+    let tells = !probe::is_off("memory_peak") && probe::kernel_version() >= (5, 19);
+    let peak_bytes = outcome.memory_peak_bytes;
+    if tells || has_memory_v1() { wanted.contains(&peak_bytes) } else { peak_bytes == 0 }
 }
 
 /// Whether a root can be writable. Where it cannot, that is said.
