@@ -130,8 +130,14 @@ impl Keeper {
 
     fn receive(&self) -> Result<Answer> {
         let mut bytes = [0; size_of::<Reply>()];
-        let (length, mut fds) = receive_with_fds(self.control()?, &mut bytes)
-            .map_err(|errno| Error::syscall("recvmsg(keeper)", errno))?;
+        let control = self.control()?;
+        let received = match receive_with_fds(control, &mut bytes) {
+            // Told once of a keeper that has ended with a request unread; its last words follow.
+            Err(Errno::CONNRESET) => receive_with_fds(control, &mut bytes),
+            received => received,
+        };
+        let (length, mut fds) =
+            received.map_err(|errno| Error::syscall("recvmsg(keeper)", errno))?;
         let reply = message_of::<Reply>(&bytes[..length])
             .ok_or_else(|| Error::new(ErrorKind::Gone, "the keeper ended unasked"))?;
         Ok(Answer { reply, fd: fds.pop() })

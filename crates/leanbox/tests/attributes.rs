@@ -5,9 +5,9 @@
 
 mod common;
 
-use common::{busybox, folder, has_writable_roots, says, upper};
+use common::{busybox, folder, has_writable_roots, leave_mounts, says, upper};
 use leanbox::{Bind, Policy, Pool, Rootfs, Template};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount};
 use std::fs;
 use std::path::Path;
 
@@ -17,22 +17,6 @@ fn options(pool: &Pool, point: &str) -> Vec<String> {
     let line = mounts.lines().find(|line| line.split(' ').nth(4) == Some(point));
     let options = line.unwrap_or_else(|| panic!("no {point} in {mounts}")).split(' ').nth(5);
     options.unwrap().split(',').map(str::to_string).collect()
-}
-
-/// From now on this thread and its children have mounts of their own, propagated as that says
-/// (mount_namespaces(7)).
-fn leave_mounts(propagation: MountPropagationFlags) {
-    #[allow(unsafe_code, reason = "the descriptors stay shared")]
-    // SAFETY: mounts and the working directory only.
-    unsafe {
-        rustix::thread::unshare_unsafe(
-            rustix::thread::UnshareFlags::FS | rustix::thread::UnshareFlags::NEWNS,
-        )
-        .unwrap();
-    }
-    let recursively = MountPropagationFlags::REC;
-    mount_change("/", MountPropagationFlags::PRIVATE | recursively).unwrap();
-    mount_change("/", propagation | recursively).unwrap();
 }
 
 /// A tmpfs that forbids programs and writing.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, dead_code, reason = "tests; not every test uses all of it")]
 
 use leanbox::{Command, ErrorKind, Outcome, Policy, Pool, Rootfs, Template, probe};
+use rustix::mount::{MountPropagationFlags, mount_change};
 use std::fs;
 use std::ops::RangeBounds;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -158,4 +159,20 @@ pub(crate) fn run(pool: &Pool, program: &str, words: &[&str]) -> String {
 pub(crate) fn field(status: &str, key: &str) -> String {
     let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
     line.unwrap_or_else(|| panic!("no {key} in {status}")).trim().replace('\t', " ")
+}
+
+/// From now on this thread and its children have mounts of their own, propagated as that says
+/// (mount_namespaces(7)).
+pub(crate) fn leave_mounts(propagation: MountPropagationFlags) {
+    #[allow(unsafe_code, reason = "the descriptors stay shared")]
+    // SAFETY: mounts and the working directory only.
+    unsafe {
+        rustix::thread::unshare_unsafe(
+            rustix::thread::UnshareFlags::FS | rustix::thread::UnshareFlags::NEWNS,
+        )
+        .unwrap();
+    }
+    let recursively = MountPropagationFlags::REC;
+    mount_change("/", MountPropagationFlags::PRIVATE | recursively).unwrap();
+    mount_change("/", propagation | recursively).unwrap();
 }
