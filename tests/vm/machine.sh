@@ -40,8 +40,13 @@ comes_up() {
 
 # Of the machine's words: how each program went, and what failed.
 show() {
-    awk '{ sub(/\r$/, "") }
-        /^vm: (begins|Linux|over|no|ok|FAILED)|^test .* FAILED|panicked at/ { print; fflush() }
-        /^test result:/ { sub(/ 0 measured;/, ""); print "    " $0; fflush() }
-        /^vm: ends .* with [1-9]/ { print; fflush() }'
+    local line
+    while IFS= read -r line; do
+        line=${line%$'\r'}
+        case $line in
+        'vm: ends '*' with 0 '*) ;;
+        'vm: '* | 'test '*FAILED | *'panicked at'*) printf '%s\n' "$line" ;;
+        'test result:'*) printf '    %s\n' "${line/ 0 measured;/}" ;;
+        esac
+    done
 }

@@ -37,11 +37,15 @@ const ROUNDS: u32 = 20;
 ///
 /// For programs that own their process, as the command does; to be called before anything of
 /// leanbox is used. A library leaves its caller where it is: templates then say what is missing.
-/// Does nothing on cgroup v1, in the root group, and in a group whose parent was delegated.
+/// Does nothing on cgroup v1, in the root group, in a group whose parent was delegated, and for
+/// another user than root, who lacks more than that.
 ///
 /// # Errors
 /// systemd refuses or does not answer, or a process cannot be moved.
 pub fn make_room_for_groups() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
     let Some(place) = Layout::own_v2()? else { return Ok(()) };
     if place.has_room() {
         Ok(())
