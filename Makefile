@@ -7,11 +7,12 @@ LEANBOX_SOAK_STARTS ?= 100000
 LEANBOX_SOAK_KILLS ?= 200
 LEANBOX_ABUSE_OUTPUT_MIB ?= 10240
 
-.PHONY: help demo test test-rootless test-escape test-abuse bench-abuse build install soak fresh-debian clean
+.PHONY: help demo test test-vm test-rootless test-escape test-abuse bench-abuse build install soak fresh-debian clean
 
 help:
 	@echo 'make demo          install what is missing, build, run apps/hello, measure starts'
 	@echo 'make test          everything a change must pass (.ci/run, as root)'
+	@echo 'make test-vm       the tests on Linux 6.1 and 5.10 with cgroup v2 alone, in virtual machines'
 	@echo 'make test-rootless its part without root (as root, which steps down)'
 	@echo 'make test-escape   every escape we know, tried from inside; writes docs/escapes.md'
 	@echo 'make test-abuse    containers that take all they can get; what is left of them'
@@ -27,6 +28,12 @@ demo:
 
 test:
 	@.ci/run
+
+# No KVM is needed, nor root but to install what is missing; the last one makes a Debian, as root.
+test-vm:
+	@tests/vm/run
+	@tests/vm/run -k 5.10
+	@bash -c '. .ci/lib.sh; as_root tests/vm/systemd'
 
 test-rootless:
 	@bash -c 'set -e; . .ci/lib.sh; install_packages gcc libc6-dev busybox-static uidmap; \

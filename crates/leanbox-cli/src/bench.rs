@@ -110,9 +110,10 @@ fn json(report: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(report).map_err(|error| Error::invalid(format!("report: {error}")))
 }
 
-/// What every benchmark needs: this program, and Ctrl-C and SIGTERM, which from now on end it at
-/// its next look, with what there is.
+/// What every benchmark needs: a place for its groups, this program, and Ctrl-C and SIGTERM, which
+/// from now on end it at its next look, with what there is.
 fn options() -> Result<Options> {
+    leanbox::make_room_for_groups()?;
     let program = std::env::current_exe().map_err(|error| Error::io("/proc/self/exe", &error))?;
     images::heed_interrupts()?;
     Ok(Options { program, stop: Arc::clone(&INTERRUPTED), ..Options::default() })

@@ -1,8 +1,8 @@
 //! `leanbox doctor`: what this kernel and user can do, one line each, with the remedy where
 //! something is missing. At the end it really starts a container, which decides the exit code.
 //!
-//! In: `/proc`, `/sys`, PATH, and one start. Out: lines. Never: changes anything, but for what
-//! killed commands left, which is reclaimed as every start does it.
+//! In: `/proc`, `/sys`, PATH, and one start. Out: lines. Never: changes anything, but for its own
+//! group, as every start does it, and what killed commands left, which is reclaimed likewise.
 
 mod cgroups;
 mod trial;
@@ -14,9 +14,6 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-/// What is needed today: mount_setattr(2), for mounts that are made read-only and mapped.
-const KERNEL_LEAST: (u32, u32) = (5, 12);
 
 /// How something stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +65,9 @@ pub(crate) fn run() -> Result<ExitCode> {
     for finding in user::look() {
         say(&finding.to_string());
     }
+    if let Err(error) = leanbox::make_room_for_groups() {
+        say(&Finding::missing(format!("cgroups: {error}")).to_string());
+    }
     for finding in cgroups::look().into_iter().chain(build_tools()) {
         say(&finding.to_string());
     }
@@ -88,9 +88,9 @@ pub(crate) fn run() -> Result<ExitCode> {
 
 fn kernel() -> Finding {
     let (major, minor) = probe::kernel_version();
-    let (least_major, least_minor) = KERNEL_LEAST;
+    let (least_major, least_minor) = probe::OLDEST_KERNEL;
     let text = format!("kernel: Linux {major}.{minor}");
-    if (major, minor) < KERNEL_LEAST {
+    if (major, minor) < probe::OLDEST_KERNEL {
         return Finding::missing(format!("{text}; {least_major}.{least_minor} or newer is needed"));
     }
     let ends = if probe::kernel_tells_ends() { "the kernel" } else { "the launcher" };

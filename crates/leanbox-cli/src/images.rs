@@ -90,6 +90,7 @@ pub(crate) fn build(args: &BuildArgs) -> Result<ExitCode> {
         // Better said before a long build than after it.
         leanbox_image::check_target(dir)?;
     }
+    leanbox::make_room_for_groups()?;
     let build = BuildOptions { app: app.clone(), name: name.to_string() };
     let image = leanbox_image::build(&store, &build, &mut |line| tell(line))?;
     tell(&format!(

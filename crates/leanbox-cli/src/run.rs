@@ -109,6 +109,9 @@ impl Args {
         let mut handed = self.sockets.take()?;
         self.limits.limits()?.validate()?;
         self.terminal.check()?;
+        if self.cgroups == Cgroups::Enabled {
+            leanbox::make_room_for_groups()?;
+        }
         let mut signals = Signals::take()?;
         let template = self.template().map_err(|error| match images::interrupted() {
             Some(code) => Failure { error: Error::new(ErrorKind::Gone, "interrupted"), code },

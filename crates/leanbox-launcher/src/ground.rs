@@ -86,8 +86,8 @@ fn attach_devices(plan: Plan) -> Outcome<()> {
     }
     let nodes: &[Node] = plan.table(plan.header().nodes);
     nodes.iter().try_for_each(|node| at(7, make_node(plan, dev, node)))?;
-    at(7, mount::set_attributes(dev, mount::ATTR_RDONLY, None, Reach::Mount))?;
     at(7, mount::attach(dev, c"dev"))?;
+    at(7, mount::set_attributes(c"dev", attributes | mount::ATTR_RDONLY))?;
     fd::close(dev);
     if made { Ok(()) } else { show_hosts_devices() }
 }

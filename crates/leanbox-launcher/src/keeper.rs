@@ -120,10 +120,17 @@ impl Keeper {
             let path = Text::new().push(c"/t/").number(index as u32);
             at(13, make_mount_point(path.as_cstr(), tree.file == 1))?;
             at(13, mount::attach(got.fds[index], path.as_cstr()))?;
-            // Else what is mounted on the host would come into slots, and where a capability lets
+            // Of a shared mount, as systemd has them all, it is a peer: nobody can pivot into it,
+            // what is mounted on the host would come into slots, and where a capability lets
             // somebody mount in a slot, that into the host (mount_namespaces(7)).
             at(13, mount::mount(c"none", path.as_cstr(), mount::MS_REC | mount::MS_PRIVATE))?;
             fd::close(got.fds[index]);
+            // Every slot's copy has them too.
+            let add = match tree.recursive {
+                0 => mount::add_attributes,
+                _ => mount::add_attributes_to_all,
+            };
+            at(13, add(path.as_cstr(), tree.attributes))?;
             self.trees += 1;
         }
         // Once now, so that a file system whose ids cannot be mapped is known before any start.
@@ -273,16 +280,9 @@ impl Keeper {
             let copy = mount::clone_tree(AT_FDCWD, path.as_cstr(), reach);
             let copy = copy.map_err(|errno| (Step::TREE, errno))?;
             out[index] = copy;
-            let (attributes, userns) = match slot {
-                Some(request) if tree.idmap == 1 => {
-                    let userns = self.blocks.user_namespace(request.block, request.id_base)?;
-                    (tree.attributes | mount::ATTR_IDMAP, Some(userns))
-                }
-                _ => (tree.attributes, None),
-            };
-            if attributes != 0 {
-                mount::set_attributes(copy, attributes, userns, reach)
-                    .map_err(|errno| (Step::TREE, errno))?;
+            if let Some(request) = slot.filter(|_| tree.idmap == 1) {
+                let userns = self.blocks.user_namespace(request.block, request.id_base)?;
+                mount::map_ids(copy, userns, reach).map_err(|errno| (Step::TREE, errno))?;
             }
         }
         Ok(())

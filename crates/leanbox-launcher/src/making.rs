@@ -135,7 +135,9 @@ impl<'a> Making<'a> {
             (OpKind::Move, |making, op| {
                 mount::relocate(making.text(op.text), making.text(op.text2))
             }),
-            (OpKind::ReadOnly, |making, op| unless_missing(read_only(making.text(op.text)))),
+            (OpKind::ReadOnly, |making, op| {
+                unless_missing(read_only(making.text(op.text), op.number))
+            }),
             (OpKind::LoopbackUp, |_, _| socket::loopback_up()),
             (OpKind::AwaitWarming, |making, _| making.await_warming()),
             (OpKind::JoinGroups, |making, _| making.groups.join()),
@@ -280,12 +282,10 @@ fn bind_on_no_link(source: &CStr, target: &CStr) -> leanbox_sys::Result<()> {
     attached
 }
 
-fn read_only(path: &CStr) -> leanbox_sys::Result<()> {
-    let tree = mount::clone_tree(AT_FDCWD, path, Reach::Mount)?;
-    mount::set_attributes(tree, mount::ATTR_RDONLY, None, Reach::Mount)?;
-    let attached = mount::attach(tree, path);
-    fd::close(tree);
-    attached
+/// Of a path in a file system that is the slot's own, where no image has a link.
+fn read_only(path: &CStr, attributes: u64) -> leanbox_sys::Result<()> {
+    mount::mount(path, path, mount::MS_BIND)?;
+    mount::set_attributes(path, attributes | mount::ATTR_RDONLY)
 }
 
 fn drop_bounding(keep: u64) -> leanbox_sys::Result<()> {

@@ -1,5 +1,5 @@
-//! Mounts: the new calls (open_tree(2), fsopen(2), fsmount(2), move_mount(2),
-//! mount_setattr(2)) and the few old ones that have no successor.
+//! Mounts: the new calls (open_tree(2), fsopen(2), fsmount(2), move_mount(2)) and the few old ones
+//! that have no successor, or one that is too new: mount_setattr(2), Linux 5.12, only maps ids here.
 
 use crate::arch::nr;
 use crate::errno::{call, int};
@@ -22,8 +22,10 @@ pub const ATTR_NODEV: u64 = 4;
 /// Mount attribute: no programs.
 pub const ATTR_NOEXEC: u64 = 8;
 /// Mount attribute: ids are mapped (mount_setattr(2)).
-pub const ATTR_IDMAP: u64 = 0x0010_0000;
+const ATTR_IDMAP: u64 = 0x0010_0000;
 
+/// mount(2): change a mount.
+const MS_REMOUNT: u64 = 32;
 /// mount(2): bind.
 pub const MS_BIND: u64 = 4096;
 /// mount(2): whole tree.
@@ -81,13 +83,43 @@ struct MountAttr {
     userns: u64,
 }
 
-/// Sets attributes of a mount (mount_setattr(2)); `userns` is used with [`ATTR_IDMAP`].
-pub fn set_attributes(tree: Fd, set: u64, userns: Option<Fd>, reach: Reach) -> Result<()> {
-    let userns = userns.map_or(0, |fd| fd as u64);
-    let attr = MountAttr { set, clear: 0, propagation: 0, userns };
+/// Maps the ids of a detached mount, or tree of mounts, as `userns` does (mount_setattr(2),
+/// Linux 5.12).
+pub fn map_ids(tree: Fd, userns: Fd, reach: Reach) -> Result<()> {
+    let attr = MountAttr { set: ATTR_IDMAP, clear: 0, propagation: 0, userns: userns as u64 };
     let size = size_of::<MountAttr>();
     let flags = AT_EMPTY_PATH as usize | reach.flag();
     let args = [int(tree), c"".as_ptr() as usize, flags, &raw const attr as usize, size];
+    // SAFETY: the path is NUL-terminated and the structure valid for `size` bytes.
+    unsafe { call(MOUNT_SETATTR, args) }.map(drop)
+}
+
+/// Gives the mount at `path` exactly these attributes, but leaves its access times as they are
+/// (mount(2), `MS_REMOUNT | MS_BIND`). The bits are those of fsmount(2).
+pub fn set_attributes(path: &CStr, attributes: u64) -> Result<()> {
+    mount(c"none", path, MS_REMOUNT | MS_BIND | attributes)
+}
+
+/// Adds attributes to those that the mount at `path` has (statfs(2)).
+pub fn add_attributes(path: &CStr, attributes: u64) -> Result<()> {
+    const FLAGS: usize = 10;
+    const KEPT: u64 = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC;
+    /// `ST_NOSYMFOLLOW` of statfs(2) and `MS_NOSYMFOLLOW` of mount(2).
+    const NO_LINKS: (u64, u64) = (0x2000, 256);
+    // struct statfs of 64-bit machines.
+    let mut stat = [0u64; 15];
+    // SAFETY: the path is NUL-terminated and the structure large enough.
+    unsafe { call(nr::STATFS, [path.as_ptr() as usize, stat.as_mut_ptr() as usize]) }?;
+    let no_links = if stat[FLAGS] & NO_LINKS.0 == 0 { 0 } else { NO_LINKS.1 };
+    set_attributes(path, stat[FLAGS] & KEPT | no_links | attributes)
+}
+
+/// Adds attributes to the mount at `path` and to all below it (mount_setattr(2), Linux 5.12).
+pub fn add_attributes_to_all(path: &CStr, attributes: u64) -> Result<()> {
+    let attr = MountAttr { set: attributes, clear: 0, propagation: 0, userns: 0 };
+    let size = size_of::<MountAttr>();
+    let flags = Reach::Tree.flag();
+    let args = [int(AT_FDCWD), path.as_ptr() as usize, flags, &raw const attr as usize, size];
     // SAFETY: the path is NUL-terminated and the structure valid for `size` bytes.
     unsafe { call(MOUNT_SETATTR, args) }.map(drop)
 }
@@ -143,7 +175,7 @@ pub fn relocate(from: &CStr, to: &CStr) -> Result<()> {
     unsafe { call(MOVE_MOUNT, args) }.map(drop)
 }
 
-/// mount(2) without a type or data: binds and propagation.
+/// mount(2) without a type or data: binds, attributes, propagation.
 pub fn mount(source: &CStr, target: &CStr, flags: u64) -> Result<()> {
     let args = [source.as_ptr() as usize, target.as_ptr() as usize, 0, flags as usize, 0];
     // SAFETY: both paths are NUL-terminated; type and data may be null here.

@@ -3,9 +3,9 @@
 //! In: [`Limits`], and where this process stands in the kernel's hierarchies. Out: a [`Group`]
 //! per slot with what a launcher needs to join it, its counters, and its removal. Works on
 //! cgroup v1, v2 and hybrids (cgroups(7); the kernel's `admin-guide/cgroup-v1`, `cgroup-v2.rst`).
-//! Never: moves a process, but to freeze it, or touches a group that is not below its own
-//! [`Parent`]; only [`remove_tree`], [`Members`] and the [`Freezer`] kill, and only in the folders
-//! they are given.
+//! Never: moves a process, but to freeze it or when [asked](make_room_for_groups), or touches a
+//! group that is not below its own [`Parent`]; only [`remove_tree`], [`Members`] and the
+//! [`Freezer`] kill, and only in the folders they are given.
 //!
 //! ```text
 //! Layout   which hierarchy serves what, and where we stand in each
@@ -13,6 +13,7 @@
 //!     └ Group   one folder per slot there
 //! ```
 
+mod caller;
 mod events;
 mod file;
 mod freezer;
@@ -30,6 +31,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use caller::make_room_for_groups;
 pub(crate) use freezer::Freezer;
 pub(crate) use group::Group;
 pub(crate) use layout::Layout;

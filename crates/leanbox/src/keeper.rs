@@ -4,7 +4,7 @@
 
 use crate::owner::{self, Block};
 use crate::plan::{Plan, step_error};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, probe};
 use leanbox_launcher::LAUNCHER;
 use leanbox_launcher::wire::{Ask, Reply, Request, Step, bytes_of, message_of};
 use leanbox_sys::process::{CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS};
@@ -130,8 +130,14 @@ impl Keeper {
 
     fn receive(&self) -> Result<Answer> {
         let mut bytes = [0; size_of::<Reply>()];
-        let (length, mut fds) = receive_with_fds(self.control()?, &mut bytes)
-            .map_err(|errno| Error::syscall("recvmsg(keeper)", errno))?;
+        let control = self.control()?;
+        let received = match receive_with_fds(control, &mut bytes) {
+            // Told once of a keeper that has ended with a request unread; its last words follow.
+            Err(Errno::CONNRESET) => receive_with_fds(control, &mut bytes),
+            received => received,
+        };
+        let (length, mut fds) =
+            received.map_err(|errno| Error::syscall("recvmsg(keeper)", errno))?;
         let reply = message_of::<Reply>(&bytes[..length])
             .ok_or_else(|| Error::new(ErrorKind::Gone, "the keeper ended unasked"))?;
         Ok(Answer { reply, fd: fds.pop() })
@@ -213,7 +219,8 @@ fn program() -> Result<BorrowedFd<'static>> {
 /// kernels do not know the flag.
 fn program_memory() -> Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let memory = match rustix::fs::memfd_create("leanbox", flags | MemfdFlags::EXEC) {
+    let asked = if probe::is_off("memfd_exec") { flags } else { flags | MemfdFlags::EXEC };
+    let memory = match rustix::fs::memfd_create("leanbox", asked) {
         Err(Errno::INVAL) => rustix::fs::memfd_create("leanbox", flags),
         other => other,
     };

@@ -53,6 +53,7 @@ mod upper;
 mod userns;
 
 pub use capability::Capability;
+pub use cgroup::make_room_for_groups;
 pub use command::Command;
 pub use container::Container;
 pub use error::{Error, ErrorKind, Result};

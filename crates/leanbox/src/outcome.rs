@@ -93,7 +93,8 @@ pub struct Outcome {
     pub accounted: bool,
     /// CPU time of all its processes.
     pub cpu: Duration,
-    /// Highest memory use of its group, in bytes, with page cache and kernel memory.
+    /// Highest memory use of its group, in bytes, with page cache and kernel memory; 0 on cgroup v2
+    /// before Linux 5.19, which does not tell.
     pub memory_peak_bytes: u64,
     /// From the call of `spawn` until the start was handed to the slot.
     pub start: Duration,

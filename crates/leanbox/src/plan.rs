@@ -106,6 +106,10 @@ impl Operation {
         Self { second, target: target.into(), number, ..Self::path(OpKind::Filesystem, kind) }
     }
 
+    pub(crate) fn read_only(path: &str, attributes: u64) -> Self {
+        Self { number: attributes, ..Self::path(OpKind::ReadOnly, path) }
+    }
+
     /// The same with the place's links followed inside the root.
     pub(crate) fn inside(self) -> Self {
         Self { inside: true, ..self }
@@ -146,7 +150,7 @@ impl Operation {
             OpKind::Bind => {
                 format!("mount({text:?}, {:?}, MS_BIND)", second.map_or("", |(path, _)| path))
             }
-            OpKind::ReadOnly => format!("mount_setattr({text:?}, RDONLY)"),
+            OpKind::ReadOnly => format!("mount({text:?}, MS_REMOUNT|MS_BIND|MS_RDONLY)"),
             OpKind::Move => {
                 format!("move_mount({text:?}, {:?})", second.map_or("", |(path, _)| path))
             }

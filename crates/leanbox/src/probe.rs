@@ -1,18 +1,48 @@
-//! What this kernel and user can do; each newer call can be switched off here
-//! (`LEANBOX_WITHOUT=idmap,…`), so that its fallback is tested.
+//! What this kernel and user can do. Each call that is newer than the oldest kernel can be switched
+//! off here (`LEANBOX_WITHOUT=idmap,cgroup_kill`, or `all`), so that its fallback is tested.
 
 use crate::{Error, ErrorKind};
 use std::sync::OnceLock;
 
-/// The first kernel with mount_setattr(2), without which nothing here works.
-const OLDEST: (u32, u32) = (5, 12);
+/// The oldest kernel that leanbox runs on. What it takes for granted: clone3(2) with
+/// `CLONE_INTO_CGROUP`, openat2(2), close_range(2), setns(2) by pidfd, fsopen(2) and its like.
+pub const OLDEST_KERNEL: (u32, u32) = (5, 10);
+
+/// What is newer, by the name that switches it off, with the kernel that brought it. Without it:
+pub const NEWER: [(&str, (u32, u32)); 10] = [
+    // ... a volume with mounts below it is refused
+    ("mount_setattr", (5, 12)),
+    // ... an owner-shifted copy of the root; no writable root (5.19 for that: idmapped overlays)
+    ("idmap", (5, 12)),
+    // ... SIGKILL to the launcher, or to each member
+    ("cgroup_kill", (5, 14)),
+    // ... no peak of memory is told on v2
+    ("memory_peak", (5, 19)),
+    // ... a group that holds too much memory after its use is replaced
+    ("memory_reclaim", (5, 19)),
+    // ... memory that is executed is asked for without `MFD_EXEC`
+    ("memfd_exec", (6, 3)),
+    // ... the layers of an overlay in one option, so fewer of them
+    ("overlay_layers", (6, 7)),
+    // ... on v2 a slot that has used memory does not serve again, nor does its group
+    ("peak_reset", (6, 12)),
+    // ... more is looked at to know whether a run left anything
+    ("multigrain", (6, 13)),
+    // ... the launcher reports the end, and hands over the pidfd (`SO_PASSPIDFD` is 6.5)
+    ("pidfd_info", (6, 15)),
+];
 
 /// Whether a feature was switched off by `LEANBOX_WITHOUT`.
 #[must_use]
 pub fn is_off(feature: &str) -> bool {
     static OFF: OnceLock<String> = OnceLock::new();
     let off = OFF.get_or_init(|| std::env::var("LEANBOX_WITHOUT").unwrap_or_default());
-    off.split(',').any(|name| name == feature)
+    lists(off, feature)
+}
+
+fn lists(off: &str, feature: &str) -> bool {
+    let is_newer = || NEWER.iter().any(|(name, _)| *name == feature);
+    off.split(',').any(|name| name == feature || name == "all" && is_newer())
 }
 
 /// Whether a pidfd tells how its process ended (`PIDFD_INFO_EXIT`, Linux 6.15); else the launcher
@@ -24,6 +54,12 @@ pub fn kernel_tells_ends() -> bool {
     // 24 µs p50 and 50 to 110 the first time (Linux 6.18), on the way of every cold start.
     static TELLS: OnceLock<bool> = OnceLock::new();
     *TELLS.get_or_init(|| !is_off("pidfd_info") && kernel_version() >= (6, 15))
+}
+
+/// Whether attributes of a whole tree of mounts can be set (mount_setattr(2), Linux 5.12).
+#[must_use]
+pub fn sets_attributes_of_trees() -> bool {
+    !is_off("mount_setattr") && kernel_version() >= (5, 12)
 }
 
 /// Whether every change of a tmpfs folder that was looked at gets a time of its own (multigrain
@@ -41,10 +77,10 @@ pub(crate) fn blame_old_kernel(error: Error) -> Error {
 }
 
 fn blame_if_old(error: Error, version: (u32, u32)) -> Error {
-    if version >= OLDEST || error.kind() == ErrorKind::InvalidInput {
+    if version >= OLDEST_KERNEL || error.kind() == ErrorKind::InvalidInput {
         return error;
     }
-    let ((major, minor), (this_major, this_minor)) = (OLDEST, version);
+    let ((major, minor), (this_major, this_minor)) = (OLDEST_KERNEL, version);
     let text =
         format!("Linux {major}.{minor} or newer is needed: this is {this_major}.{this_minor}");
     Error::new(ErrorKind::Unsupported, text)
@@ -65,12 +101,19 @@ mod tests {
     use rustix::io::Errno;
 
     #[test]
+    fn all_that_is_newer_can_be_switched_off_at_once_and_nothing_else() {
+        assert!(NEWER.iter().all(|(name, since)| lists("all", name) && *since > OLDEST_KERNEL));
+        assert!(!lists("all", "freezer") && lists("all,freezer", "freezer"));
+        assert!(lists("x,idmap", "idmap") && !lists("x", "idmap") && !lists("", "idmap"));
+    }
+
+    #[test]
     fn an_old_kernel_is_blamed_for_what_it_lacks_and_a_newer_one_is_not() {
-        let missing = || Error::syscall("mount_setattr(\"/dev\", RDONLY)", Errno::NOSYS);
+        let missing = || Error::syscall("close_range(3, ~0U, 0)", Errno::NOSYS);
         let old = blame_if_old(missing(), (5, 4));
-        assert_eq!(old.to_string(), "Linux 5.12 or newer is needed: this is 5.4");
+        assert_eq!(old.to_string(), "Linux 5.10 or newer is needed: this is 5.4");
         assert_eq!(old.kind(), ErrorKind::Unsupported);
-        assert_eq!(blame_if_old(missing(), (5, 12)).to_string(), missing().to_string());
+        assert_eq!(blame_if_old(missing(), (5, 10)).to_string(), missing().to_string());
         let nonsense = || Error::invalid("65536:0: ids inside go up to 65534");
         assert_eq!(blame_if_old(nonsense(), (4, 19)).to_string(), nonsense().to_string());
     }

@@ -198,8 +198,13 @@ pub(crate) fn detached(fd: impl AsFd, path: &Path) -> Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
-    rustix::mount::open_tree(fd, "", flags)
-        .map_err(|errno| Error::syscall(format!("open_tree({:?}, CLONE)", path.display()), errno))
+    rustix::mount::open_tree(fd, "", flags).map_err(|errno| {
+        let error = Error::syscall(format!("open_tree({:?}, CLONE)", path.display()), errno);
+        match errno {
+            Errno::PERM => error.remedy("leanbox needs root; run it with sudo"),
+            _ => error,
+        }
+    })
 }
 
 /// The absolute form of a path, without resolving its last component's links.

@@ -186,7 +186,7 @@ impl TemplateBuilder {
         let mut first = First::Group(parent.first(&limits)?);
         if let (Some(starting), true) = (&starting, recipe.ahead && !is_shared) {
             let turn = upper.as_ref().map(Upper::turn).transpose()?;
-            first = first.begin(starting.keeper(), block, turn)?;
+            first = first.begin(starting.keeper(), block, turn);
         }
         let (keeper, plan, shared_block) = match starting.map(|starting| starting.ready(&plan)) {
             Some(Ok(keeper)) => (keeper, plan, (is_shared || !own_blocks).then_some(block)),
@@ -345,13 +345,15 @@ impl Inner {
 }
 
 impl First {
-    /// Asks for the first slot, on this group.
-    fn begin(self, keeper: &Keeper, block: Block, turn: Option<Turn>) -> Result<Self> {
-        let Self::Group(group) = self else { return Ok(self) };
+    /// Asks for the first slot, on this group. A keeper that has ended already will say why.
+    fn begin(self, keeper: &Keeper, block: Block, turn: Option<Turn>) -> Self {
+        let Self::Group(group) = self else { return self };
         let (number, place) = (FIRST, Places::FIRST);
         let ground = Ground { number, place, block, shared: false, _turn: turn };
-        let asked = Making::ask(keeper, ground, Some(group), false);
-        asked.map(Self::Slot).map_err(|unasked| unasked.0)
+        match Making::ask(keeper, ground, Some(group), false) {
+            Ok(making) => Self::Slot(making),
+            Err(unasked) => unasked.1.group.map_or(Self::Taken, Self::Group),
+        }
     }
 
     /// The keeper has ended without making it.

@@ -7,8 +7,9 @@ mod common;
 #[path = "common/host.rs"]
 mod host;
 
-use common::{busybox, says};
+use common::{busybox, folder, says, upper};
 use leanbox::{End, Pool, Rootfs, Template, TemplateBuilder};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,6 +59,28 @@ fn nothing_is_begun_ahead_where_ids_cannot_be_mapped() {
         let pool = Pool::new(template, 1).unwrap();
         assert_eq!(says(&pool, "id -u"), "0");
     });
+}
+
+/// A root on an overlay, whose ids no kernel maps: the keeper ends, whatever was asked of it.
+#[test]
+fn a_keeper_that_cannot_map_ids_is_followed_by_one_on_a_copy() {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let (lower, upper, root) = (busybox("ahead-lower"), upper("ahead-upper"), folder("ahead-root"));
+    std::thread::spawn(move || {
+        common::leave_mounts(MountPropagationFlags::PRIVATE);
+        let [lower, upper] = [&lower.0, &upper.0].map(|path| path.display().to_string());
+        let options = format!("lowerdir={lower},upperdir={upper}/diff,workdir={upper}/work");
+        let options = std::ffi::CString::new(options).unwrap();
+        mount("none", &root.0, "overlay", MountFlags::empty(), options.as_c_str()).unwrap();
+        for _ in 0..20 {
+            let builder = Template::builder(Rootfs::open(&root.0).unwrap());
+            let template = builder.ahead().build().unwrap();
+            assert!(!template.maps_ids());
+            assert_eq!(says(&Pool::new(&template, 0).unwrap(), "id -u"), "0");
+        }
+    })
+    .join()
+    .unwrap();
 }
 
 #[test]

@@ -6,9 +6,9 @@ mod common;
 #[path = "common/host.rs"]
 mod host;
 
-use common::{Folder, attack, hostile};
+use common::{Folder, attack, has_peak, hostile};
 use leanbox::{Command, Container, End, Limits, Outcome, Policy, Pool, Rootfs, Template};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const MIB: u64 = 1 << 20;
 const POLICIES: [Policy; 2] = [Policy::Once, Policy::Reuse];
@@ -32,10 +32,10 @@ fn killed_by_oom_is_told_with_a_peak_at_the_limit_and_the_next_run_is_not() {
             let killed = outcome(&pool, &["hog", "100"]);
             assert_eq!(killed.end, End::Signaled(9), "{policy:?}");
             assert!(killed.oom_killed && !killed.timed_out, "{policy:?} {killed:?}");
-            assert!((30 * MIB..=32 * MIB).contains(&killed.memory_peak_bytes), "{killed:?}");
+            assert!(has_peak(&killed, 30 * MIB..=32 * MIB), "{killed:?}");
             let next = outcome(&pool, &["ids"]);
             assert!(next.success() && !next.oom_killed, "{policy:?} {next:?}");
-            assert!(next.memory_peak_bytes < 8 * MIB, "{policy:?} {next:?}");
+            assert!(has_peak(&next, ..8 * MIB), "{policy:?} {next:?}");
         }
     }
 }
@@ -47,7 +47,7 @@ fn a_program_that_ends_just_below_its_limit_is_not_oom_killed() {
     let pool = pool(&root, Policy::Once, limits);
     let fine = outcome(&pool, &["hog", "50"]);
     assert!(fine.success() && !fine.oom_killed, "{fine:?}");
-    assert!((50 * MIB..64 * MIB).contains(&fine.memory_peak_bytes), "{fine:?}");
+    assert!(has_peak(&fine, 50 * MIB..64 * MIB), "{fine:?}");
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn tmp_is_bounded_and_counts_as_memory() {
         "dd if=/dev/zero of=/tmp/x bs=1M count=100 2>/dev/null; stat -c %s /tmp/x",
     );
     assert_eq!(full.stdout.bytes, format!("{}\n", 16 * MIB).into_bytes());
-    assert!(full.memory_peak_bytes > 16 * MIB, "{full:?}");
+    assert!(has_peak(&full, 16 * MIB + 1..), "{full:?}");
 }
 
 #[test]
@@ -153,13 +153,18 @@ fn a_timeout_that_was_not_needed_ends_nothing_and_is_not_told() {
     for policy in POLICIES {
         let pool = pool(&root, policy, Limits::default());
         let mut command = Command::new("true");
-        command.timeout(Duration::from_millis(200));
+        let began = Instant::now();
+        assert!(command.status(&pool).unwrap().success());
+        // What a machine needs that is slow today.
+        let timeout = Duration::from_millis(200).max(began.elapsed() * 5);
+        command.timeout(timeout);
         let in_time = command.spawn(&pool).unwrap().wait().unwrap();
         assert!(in_time.success() && !in_time.timed_out, "{policy:?} {in_time:?}");
-        let next = Command::new("sleep").arg("0.5").status(&pool).unwrap();
+        let longer = (timeout * 5 / 2).as_secs_f64().to_string();
+        let next = Command::new("sleep").arg(longer).status(&pool).unwrap();
         assert!(next.success(), "{policy:?} {next:?}");
         let ended_long_ago = command.spawn(&pool).unwrap();
-        std::thread::sleep(Duration::from_millis(400));
+        std::thread::sleep(timeout * 2);
         let late = ended_long_ago.wait().unwrap();
         assert!(late.success() && !late.timed_out, "{policy:?} {late:?}");
     }

@@ -60,7 +60,10 @@ fn assert_all_refused(tries: &str) {
     for (errnos, names) in REFUSED.iter().chain(REFUSED_OF_ARCH) {
         for name in names.split_whitespace() {
             let got = seen.remove(name).unwrap_or_else(|| panic!("{name} was not tried"));
-            if !errnos.contains(&got) && !OTHERWISE.contains(&(name, got)) {
+            // The number of a namespace that is the container's own as well.
+            let shown =
+                (name, got) == ("proc_1_ns", 0) && leanbox::probe::kernel_version() < (6, 1);
+            if !errnos.contains(&got) && !OTHERWISE.contains(&(name, got)) && !shown {
                 wrong.push(format!("{name}: {got}"));
             }
         }

@@ -142,7 +142,7 @@ fn resident_kib(pid: i32) -> u64 {
 fn blocks() -> usize {
     let state = std::env::var_os("LEANBOX_STATE").map_or("/run/leanbox".into(), PathBuf::from);
     let name = format!("leanbox-{}-", std::process::id());
-    let records = fs::read_dir(state).unwrap().flatten();
+    let records = fs::read_dir(state).unwrap().flatten().filter(|entry| entry.path().is_file());
     let own = records.filter(|entry| entry.file_name().to_string_lossy().starts_with(&name));
     own.map(|entry| {
         let text = fs::read_to_string(entry.path()).unwrap();

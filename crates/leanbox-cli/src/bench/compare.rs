@@ -62,6 +62,7 @@ Examples:
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let options = args.options()?;
+    leanbox::make_room_for_groups()?;
     // Kept: from now on a signal sets the flag.
     let _handlers = images::heed_interrupts()?;
     let text = if args.show {

@@ -72,6 +72,7 @@ fn options(words: &Words) -> Result<Options> {
 
 /// The original's lines and nothing else. A signal ends it early, with nothing left behind.
 pub(crate) fn lines(options: Options) -> Result<ExitCode> {
+    leanbox::make_room_for_groups()?;
     heed_interrupts()?;
     let options = Options { stop: Arc::clone(&INTERRUPTED), ..options };
     let report = leanbox_bench::run(&options, crate::say)?;

@@ -24,13 +24,20 @@ struct Place {
 pub(super) fn look() -> Vec<Finding> {
     let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let places = places(&memberships, &mountinfo, |folder| {
-        fs::read_to_string(folder.join("cgroup.controllers")).unwrap_or_default()
-    });
+    let places = places(&memberships, &mountinfo, offered);
     let mut findings = vec![layout(&mountinfo, &places)];
     findings.extend(lacking(&places));
     findings.extend(writable(&places));
     findings
+}
+
+/// What groups of v2 can have that are made beside us: in `main` of a delegated group, what that
+/// group can hand down.
+fn offered(folder: &Path) -> String {
+    let read =
+        |folder: &Path| fs::read_to_string(folder.join("cgroup.controllers")).unwrap_or_default();
+    let own = read(folder);
+    if own.trim().is_empty() { folder.parent().map(read).unwrap_or_default() } else { own }
 }
 
 fn layout(mountinfo: &str, places: &[Place]) -> Finding {

@@ -114,7 +114,7 @@ impl Running {
 
     /// Waits until it has printed that.
     pub(crate) fn await_text(&self, text: &str) {
-        for _ in 0..500 {
+        for _ in 0..3000 {
             if fs::read_to_string(&self.out).unwrap().contains(text) {
                 return;
             }

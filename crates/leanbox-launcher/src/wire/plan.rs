@@ -20,7 +20,8 @@ pub enum OpKind {
     /// Bind `text` on `text2`, which must not be a link (move_mount(2)); with `number` 1 what
     /// does not exist is left out (mount(2)).
     Bind,
-    /// Make `text` a read-only mount of itself; what does not exist is left out.
+    /// Make `text` a mount of itself that is read-only and has the attributes `number`; what does
+    /// not exist is left out.
     ReadOnly,
     /// `lo` up.
     LoopbackUp,
@@ -88,7 +89,7 @@ pub struct Table {
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct Tree {
-    /// Mount attributes (mount_setattr(2)).
+    /// Mount attributes (fsmount(2)), beside those that the tree came with.
     pub attributes: u64,
     /// 1: ids are mapped to the slot's block.
     pub idmap: u32,

@@ -76,6 +76,7 @@ pub(crate) mod nr {
     pub(crate) const MKDIRAT: usize = 34;
     pub(crate) const SYMLINKAT: usize = 36;
     pub(crate) const UMOUNT2: usize = 39;
+    pub(crate) const STATFS: usize = 43;
     pub(crate) const MOUNT: usize = 40;
     pub(crate) const PIVOT_ROOT: usize = 41;
     pub(crate) const FSTATFS: usize = 44;

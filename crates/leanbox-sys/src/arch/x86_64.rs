@@ -107,6 +107,7 @@ pub(crate) mod nr {
     pub(crate) const PIVOT_ROOT: usize = 155;
     pub(crate) const PRCTL: usize = 157;
     pub(crate) const CHROOT: usize = 161;
+    pub(crate) const STATFS: usize = 137;
     pub(crate) const MOUNT: usize = 165;
     pub(crate) const UMOUNT2: usize = 166;
     pub(crate) const SETHOSTNAME: usize = 170;

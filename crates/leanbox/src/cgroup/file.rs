@@ -3,7 +3,7 @@
 //! In: paths and text. Out: text, descriptors. Never: retries, or creates a file: the kernel
 //! alone makes these.
 
-use crate::{Error, Result};
+use crate::{Error, Result, probe};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::io::Read;
@@ -44,6 +44,12 @@ pub(super) fn write_if_there(path: &Path, value: &str) -> Result<bool> {
         Err(error) if error.errno() == Some(Errno::NOENT.raw_os_error()) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Kills everything in the v2 group at `path` and below it in one write. `false`: v1, or v2 before
+/// Linux 5.14, cannot.
+pub(super) fn kill_at_once(path: &Path) -> bool {
+    !probe::is_off("cgroup_kill") && write_if_there(&path.join("cgroup.kill"), "1").unwrap_or(false)
 }
 
 /// One write to an open descriptor. A short write cannot happen: the kernel takes or refuses.

@@ -13,7 +13,7 @@ use super::remove::remove_folders;
 use super::stats::{self, Wide};
 use super::usage::{Baseline, Counters, CpuMeter, Usage};
 use super::write;
-use crate::{Error, ErrorKind, Limits, LimitsChange, Result, Stats};
+use crate::{Error, ErrorKind, Limits, LimitsChange, Result, Stats, probe};
 use rustix::fs::OFlags;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -286,8 +286,7 @@ impl Group {
     /// Kills everything in the group at once. `false`: v1, or v2 before 5.14, cannot; kill pid 1
     /// of the slot instead.
     pub(crate) fn kill(&self) -> bool {
-        let kill = |v2: &Hierarchy| file::write_if_there(&v2.folder.join("cgroup.kill"), "1");
-        self.folders.v2().is_some_and(|v2| kill(v2).unwrap_or(false))
+        self.folders.v2().is_some_and(|v2| file::kill_at_once(&v2.folder))
     }
 }
 
@@ -340,6 +339,9 @@ fn memory_now(place: &Hierarchy) -> Result<u64> {
 /// Asks the kernel to free or hand up what is charged. It may refuse or do a part of it: what
 /// counts is the usage afterwards.
 fn give_back(place: &Hierarchy) {
+    if place.version == Version::V2 && probe::is_off("memory_reclaim") {
+        return;
+    }
     let (name, value) = match place.version {
         Version::V1 => ("memory.force_empty", "0"),
         Version::V2 => ("memory.reclaim", "1G"),

@@ -3,8 +3,9 @@
 //! In: `/proc/self/cgroup` and `/proc/self/mountinfo` (cgroups(7), proc(5)). Out: the folder of
 //! our own group in each hierarchy we need. Never: assumes a mount point, or writes.
 
-use super::file;
+use super::caller::Place;
 pub(crate) use super::roles::Roles;
+use super::{file, subtree};
 use crate::{Error, ErrorKind, Limits, Result, probe, userns};
 use rustix::fs::Access;
 use std::path::{Component, Path, PathBuf};
@@ -41,8 +42,7 @@ impl Layout {
         let memberships = file::read(Path::new("/proc/self/cgroup"))?;
         let mountinfo = file::read(Path::new("/proc/self/mountinfo"))?;
         let v1_freezer = !probe::is_off("freezer");
-        let controllers =
-            |own: &Path| file::read(&own.join("cgroup.controllers")).unwrap_or_default();
+        let controllers = subtree::controllers_for;
         if userns::is_machine_root() {
             return Self::from_texts(&memberships, &mountinfo, v1_freezer, controllers, |_| true);
         }
@@ -55,8 +55,22 @@ impl Layout {
         Self { hierarchies: Vec::new(), freezer: None }
     }
 
-    /// The same from given texts; `v2_controllers` tells what a v2 group may use, `usable` where
-    /// we may make groups.
+    /// Our own group of v2; `None` where v1 limits memory, or no mount shows it.
+    pub(super) fn own_v2() -> Result<Option<Place>> {
+        let memberships = file::read(Path::new("/proc/self/cgroup"))?;
+        let lines = || memberships.lines().filter_map(Membership::parse);
+        let Some(own) = lines().find(|one| one.controllers.is_empty()) else { return Ok(None) };
+        if lines().any(|one| one.has("memory")) {
+            return Ok(None);
+        }
+        let mountinfo = file::read(Path::new("/proc/self/mountinfo"))?;
+        let mounts: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
+        let found = own.locate(&mounts, &|_| String::new());
+        Ok(found.map(|one| Place { path: own.path.to_string(), folder: one.folder }))
+    }
+
+    /// As [`detect`](Self::detect) from given texts; `v2_controllers` tells what a v2 group may use,
+    /// `usable` where we may make groups.
     fn from_texts(
         memberships: &str,
         mountinfo: &str,

@@ -18,8 +18,8 @@ const ROUNDS: u32 = 100;
 /// Who lives in one group.
 #[derive(Debug)]
 pub(crate) struct Members {
-    /// v2, from 5.14 on.
-    kill: Option<PathBuf>,
+    /// Of v2, which can kill all at once.
+    v2: Option<PathBuf>,
     /// None where there is no group.
     folder: Option<PathBuf>,
     pids_max: Option<PathBuf>,
@@ -32,7 +32,7 @@ impl Members {
         let v2 = places.iter().find(|place| place.version == Version::V2);
         let pids = places.iter().find(|place| place.roles.pids);
         Self {
-            kill: v2.map(|place| place.folder.join("cgroup.kill")),
+            v2: v2.map(|place| place.folder.clone()),
             folder: pids.or(places.first()).map(|place| place.folder.clone()),
             pids_max: pids.map(|place| place.folder.join("pids.max")),
             may_not_fork: AtomicBool::new(false),
@@ -42,8 +42,7 @@ impl Members {
     /// Sends SIGKILL to all of them, at once where the kernel can (v2), else one by one: then
     /// those who fork faster than they are listed may fork no more, and the group is spoiled.
     pub(crate) fn kill(&self) {
-        let at_once = |file: &PathBuf| file::write_if_there(file, "1").unwrap_or(false);
-        if self.kill.as_ref().is_some_and(at_once) {
+        if self.v2.as_ref().is_some_and(|folder| file::kill_at_once(folder)) {
             return;
         }
         let Some(folder) = &self.folder else { return };

@@ -67,7 +67,7 @@ fn remove_once(path: &Path, depth: u32) -> rustix::io::Result<()> {
 
 /// v2 kills a group and all below it in one write (from 5.14 on); else one by one.
 fn kill_tree(path: &Path, depth: u32) {
-    if file::write_if_there(&path.join("cgroup.kill"), "1").unwrap_or(false) {
+    if file::kill_at_once(path) {
         return;
     }
     kill_listed(path, &mut HashSet::new());

@@ -10,24 +10,34 @@ use crate::{Error, ErrorKind, Result};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 
+/// What to do where a group holds processes.
+pub(super) const REMEDY: &str = "start it in a delegated subgroup: \
+    systemd-run --pty -p Delegate=yes -p DelegateSubgroup=main …";
+
 /// The group to make ours in: our own; or the one above it if that was delegated to us, as
 /// systemd does with `DelegateSubgroup=` for just this purpose.
 pub(super) fn home(hierarchy: &Hierarchy) -> Result<PathBuf> {
     let own = &hierarchy.folder;
     let controllers = hierarchy.roles.controllers();
-    let busy = match enable(own, &controllers) {
-        Ok(()) => return Ok(own.clone()),
-        Err(error) if error.kind() == ErrorKind::Busy => error,
-        Err(error) => return Err(error),
-    };
-    match own.parent().filter(|above| is_delegated(above)) {
-        Some(above) => enable(above, &controllers).map(|()| above.to_path_buf()),
-        None => Err(Error::new(ErrorKind::Unsupported, format!("{busy}: it holds processes"))
-            .remedy(
-                "start it in a delegated subgroup: \
-                 systemd-run --pty -p Delegate=yes -p DelegateSubgroup=main …",
-            )),
+    let home = delegated_above(own).unwrap_or(own);
+    match enable(home, &controllers) {
+        Ok(()) => Ok(home.to_path_buf()),
+        Err(error) if error.kind() == ErrorKind::Busy => {
+            let text = format!("{error}: it holds processes");
+            Err(Error::new(ErrorKind::Unsupported, text).remedy(REMEDY))
+        }
+        Err(error) => Err(error),
     }
+}
+
+/// The controllers that groups can have which are made in the [`home`] of a process in `own`.
+pub(super) fn controllers_for(own: &Path) -> String {
+    let home = delegated_above(own).unwrap_or(own);
+    file::read(&home.join("cgroup.controllers")).unwrap_or_default()
+}
+
+fn delegated_above(own: &Path) -> Option<&Path> {
+    own.parent().filter(|above| is_delegated(above))
 }
 
 /// Makes the controllers available to the groups below `folder`. Writes nothing if they are.
@@ -42,9 +52,20 @@ pub(super) fn enable(folder: &Path, controllers: &[&str]) -> Result<()> {
     if missing.is_empty() { Ok(()) } else { file::write(&path, &missing.join(" ")) }
 }
 
+const MARKS: [&str; 2] = ["trusted.delegate", "user.delegate"];
+
+/// Marks a group as ours, if it is not yet.
+pub(super) fn mark_delegated(folder: &Path) -> Result<()> {
+    if is_delegated(folder) {
+        return Ok(());
+    }
+    rustix::fs::setxattr(folder, MARKS[1], b"1", rustix::fs::XattrFlags::empty())
+        .map_err(|errno| Error::syscall(format!("setxattr({folder:?}, {:?})", MARKS[1]), errno))
+}
+
 /// systemd marks what it delegates by one of these attributes (systemd.resource-control(5)).
-fn is_delegated(folder: &Path) -> bool {
-    ["trusted.delegate", "user.delegate"].iter().any(|name| {
+pub(super) fn is_delegated(folder: &Path) -> bool {
+    MARKS.iter().any(|name| {
         let mut value = [0; 2];
         let read: Result<usize, Errno> = rustix::fs::getxattr(folder, *name, &mut value[..]);
         read == Ok(1) && value[0] == b'1'

@@ -5,7 +5,7 @@
 
 use super::file;
 use super::layout::{Hierarchy, Version};
-use crate::{Error, Result};
+use crate::{Error, Result, probe};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
@@ -110,7 +110,11 @@ impl Counters {
             self.oom_kills = Late::at(place, "memory.oom_control");
             self.own_limit_hits = Late::at(place, "memory.failcnt");
         } else if roles.memory {
-            self.peak = Counter::open_writable(place, "memory.peak")?;
+            self.peak = match probe::is_off("memory_peak") {
+                true => None,
+                false if probe::is_off("peak_reset") => Counter::open(place, "memory.peak")?,
+                false => Counter::open_writable(place, "memory.peak")?,
+            };
             self.oom_kills = Late::at(place, "memory.events");
             self.own_limit_hits = Late::at(place, "memory.events.local");
             self.own_limit_key = "oom";
@@ -343,7 +347,7 @@ mod tests {
         let counters = Counters::open(std::slice::from_ref(&place)).unwrap();
         let wanted = Usage {
             cpu: Duration::from_micros(1500),
-            memory_peak_bytes: 8192,
+            memory_peak_bytes: if probe::is_off("memory_peak") { 0 } else { 8192 },
             oom_kills: 1,
             own_limit_hits: 2,
         };

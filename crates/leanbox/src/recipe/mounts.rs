@@ -23,6 +23,7 @@ const MASKED_FILES: [&str; 7] = [
     "/proc/timer_stats",
 ];
 const MASKED_FOLDERS: [&str; 3] = ["/proc/acpi", "/proc/asound", "/proc/scsi"];
+const PROC_ATTRIBUTES: u64 = ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC;
 const READ_ONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
@@ -81,8 +82,7 @@ pub(super) fn root_operations(recipe: &Recipe) -> Vec<Operation> {
         ops.extend(["proc", "dev", "tmp"].map(|name| Operation::ensure_dir(".", name, false)));
     }
     ops.push(Operation::bind("/dev", "dev", false));
-    let attributes = ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC;
-    ops.push(Operation::filesystem("proc", "/proc", &[], attributes));
+    ops.push(Operation::filesystem("proc", "/proc", &[], PROC_ATTRIBUTES));
     ops.extend(proc_operations());
     ops.push(Operation::moving("/proc", "proc"));
     ops.push(Operation::plain(OpKind::Pivot));
@@ -126,7 +126,7 @@ fn proc_operations() -> impl Iterator<Item = Operation> {
     files
         .map(|path| Operation::bind("/dev/null", path, true))
         .chain(folders.map(|path| Operation::bind("/dev/mqueue", path, true)))
-        .chain(READ_ONLY.into_iter().map(|path| Operation::path(OpKind::ReadOnly, path)))
+        .chain(READ_ONLY.into_iter().map(|path| Operation::read_only(path, PROC_ATTRIBUTES)))
 }
 
 pub(super) fn scratch_operations(size: u64) -> [Operation; 2] {

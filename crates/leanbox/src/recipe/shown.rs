@@ -14,6 +14,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 /// The most binds of a template.
 const BINDS_MAX: usize = TREES_MAX / 3;
@@ -130,16 +131,35 @@ impl Shown<'_> {
 
 /// Detached copies of the binds' sources, with what is mounted below them.
 pub(crate) fn bind_trees(recipe: &Recipe) -> Result<Vec<OwnedFd>> {
+    let whole = probe::sets_attributes_of_trees();
     let open = |bind: &Bind| {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_RECURSIVE;
+        let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        if whole {
+            flags |= OpenTreeFlags::AT_RECURSIVE;
+        } else {
+            check_single(&bind.source)?;
+        }
         rustix::mount::open_tree(rustix::fs::CWD, &bind.source, flags).map_err(|errno| {
             let error = Error::syscall(format!("open_tree({:?})", bind.source.display()), errno);
             error.during("volume")
         })
     };
     recipe.binds.iter().map(open).collect()
+}
+
+/// Where the kernel can make one mount read-only, but not those below it.
+fn check_single(source: &Path) -> Result<()> {
+    let source = source.canonicalize().unwrap_or_else(|_| source.to_path_buf());
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    match points.find(|point| Path::new(point) != source && Path::new(point).starts_with(&source)) {
+        None => Ok(()),
+        Some(below) => {
+            let text = format!("volume {}: {below} is mounted below it", source.display());
+            Err(Error::new(ErrorKind::Unsupported, text)
+                .remedy("Linux 5.12 can show both; name a folder without mounts below it"))
+        }
+    }
 }
 
 pub(super) fn bind_list(recipe: &Recipe) -> Result<Vec<Tree>> {
@@ -158,7 +178,8 @@ pub(super) fn bind_list(recipe: &Recipe) -> Result<Vec<Tree>> {
             | flag(bind.no_exec, ATTR_NOEXEC);
         let is_file = FileType::from_raw_mode(stat.st_mode) != FileType::Directory;
         let (idmap, file) = (u32::from(bind.idmap), u32::from(is_file));
-        Ok(Tree { attributes, idmap, file, recursive: 1, ..PLAIN })
+        let recursive = u32::from(probe::sets_attributes_of_trees());
+        Ok(Tree { attributes, idmap, file, recursive, ..PLAIN })
     };
     recipe.binds.iter().map(tree).collect()
 }

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, dead_code, reason = "tests; not every test uses all of it")]
 
-use leanbox::{Command, Outcome, Policy, Pool, Rootfs, Template};
+use leanbox::{Command, ErrorKind, Outcome, Policy, Pool, Rootfs, Template, probe};
+use rustix::mount::{MountPropagationFlags, mount_change};
 use std::fs;
+use std::ops::RangeBounds;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A folder that goes with the test.
 pub(crate) struct Folder(pub(crate) PathBuf);
@@ -67,6 +70,43 @@ fn fill(root: &Path) {
     }
 }
 
+/// Whether the owners of the tests' files are mapped for each slot: not on an older kernel, which
+/// the tests then hold to its fallback.
+pub(crate) fn maps_ids() -> bool {
+    const TMPFS: i64 = 0x0102_1994;
+    let is_tmpfs = rustix::fs::statfs(std::env::temp_dir()).unwrap().f_type == TMPFS;
+    let since = if is_tmpfs { (6, 3) } else { (5, 12) };
+    !probe::is_off("idmap") && probe::kernel_version() >= since
+}
+
+/// Whether the memory controller is v1's.
+pub(crate) fn has_memory_v1() -> bool {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap();
+    groups.lines().any(|line| line.contains(":memory:") || line.contains("memory,"))
+}
+
+/// Whether the outcome has the peak of memory that is wanted: none on v2 before Linux 5.19.
+pub(crate) fn has_peak(outcome: &Outcome, wanted: impl RangeBounds<u64>) -> bool {
+    let tells = !probe::is_off("memory_peak") && probe::kernel_version() >= (5, 19);
+    let peak_bytes = outcome.memory_peak_bytes;
+    if tells || has_memory_v1() { wanted.contains(&peak_bytes) } else { peak_bytes == 0 }
+}
+
+/// Whether a root can be writable. Where it cannot, that is said.
+pub(crate) fn has_writable_roots() -> bool {
+    if maps_ids() && probe::kernel_version() >= (5, 19) {
+        return true;
+    }
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("unwritable-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let (lower, upper) = (busybox(&name), upper(&format!("{name}-upper")));
+    let rootfs = Rootfs::overlay(std::slice::from_ref(&lower.0), &upper.0).unwrap();
+    let refused = Template::builder(rootfs).build().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
+    assert!(refused.to_string().contains("needs idmapped mounts of its layers"), "{refused}");
+    false
+}
+
 /// A template on that root.
 pub(crate) fn template(root: &Folder, policy: Policy) -> Template {
     Template::builder(Rootfs::open(&root.0).unwrap()).policy(policy).build().unwrap()
@@ -119,4 +159,20 @@ pub(crate) fn run(pool: &Pool, program: &str, words: &[&str]) -> String {
 pub(crate) fn field(status: &str, key: &str) -> String {
     let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
     line.unwrap_or_else(|| panic!("no {key} in {status}")).trim().replace('\t', " ")
+}
+
+/// From now on this thread and its children have mounts of their own, propagated as that says
+/// (mount_namespaces(7)).
+pub(crate) fn leave_mounts(propagation: MountPropagationFlags) {
+    #[allow(unsafe_code, reason = "the descriptors stay shared")]
+    // SAFETY: mounts and the working directory only.
+    unsafe {
+        rustix::thread::unshare_unsafe(
+            rustix::thread::UnshareFlags::FS | rustix::thread::UnshareFlags::NEWNS,
+        )
+        .unwrap();
+    }
+    let recursively = MountPropagationFlags::REC;
+    mount_change("/", MountPropagationFlags::PRIVATE | recursively).unwrap();
+    mount_change("/", propagation | recursively).unwrap();
 }
