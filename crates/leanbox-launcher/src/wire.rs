@@ -125,6 +125,8 @@ impl Step {
     pub const EXEC: u32 = 12;
     /// The network namespace.
     pub const NET: u32 = 13;
+    /// Telling the host.
+    pub const TELL: u32 = 20;
     /// First of the plan's operations.
     pub const FIRST_OP: u32 = 1000;
 }

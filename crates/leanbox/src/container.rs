@@ -6,6 +6,7 @@ mod pause;
 
 use self::exec::{closed_or_ended, exec_error, word_of};
 use crate::deadline::Deadline;
+use crate::keeper::{Keeper, has_ended};
 use crate::outcome::{Captured, End, Outcome};
 use crate::slot::{Slot, Told};
 use crate::stdio::Ours;
@@ -168,7 +169,7 @@ impl Container {
         let simple = self.started.deadline.is_none() && self.captures.iter().all(Option::is_none);
         self.stdin = None;
         let told = match &self.slot {
-            Some(slot) if simple => (slot.await_end(), false),
+            Some(slot) if simple => (slot.await_end(self.keeper()), false),
             _ => self.pump(None)?.unwrap_or((Told::Gone, false)),
         };
         self.finish(told)
@@ -213,6 +214,10 @@ impl Container {
         self.slot.as_ref().expect("the outcome was taken already").container()
     }
 
+    fn keeper(&self) -> &Keeper {
+        &self.pool.template().inner.keeper
+    }
+
     /// Reads captured streams until the end is told, the time is up, or `until`.
     fn pump(&mut self, until: Option<Instant>) -> Result<Option<(Told, bool)>> {
         loop {
@@ -224,7 +229,7 @@ impl Container {
                     return Ok(Some((told, false)));
                 }
                 slot.kill_now();
-                return Ok(Some((slot.await_end(), true)));
+                return Ok(Some((slot.await_end(self.keeper()), true)));
             }
             if until.is_some_and(|until| now >= until) {
                 return Ok(None);
@@ -234,15 +239,18 @@ impl Container {
             let ready = wait_readable(slot, &self.captures, sleep)?;
             for (capture, ready) in self.captures.iter_mut().zip(&ready[1..]) {
                 if let Some(capture) = capture.as_mut().filter(|_| *ready) {
-                    capture.open = capture.read_some();
+                    capture.open = capture.read_some()?;
                 }
             }
             if ready[0] {
                 if let Some(told) = slot.try_end() {
                     return Ok(Some((told, false)));
                 }
-            } else if !ready[1] && !ready[2] && crate::keeper::has_ended(slot.container(), 0) {
-                return Ok(Some((slot.try_end().unwrap_or(Told::Gone), false)));
+            } else if !ready[1] && !ready[2] {
+                if has_ended(slot.container(), 0) {
+                    return Ok(Some((slot.try_end().unwrap_or(Told::Gone), false)));
+                }
+                slot.end_with(self.keeper());
             }
         }
     }
@@ -267,6 +275,7 @@ impl Container {
             Told::Ended(status) => Ok(status),
             Told::Gone => Ok(Signal::KILL.as_raw()),
             Told::Failed(step, errno) => Err(exec_error(&self.program, step, errno)),
+            Told::Unknown(errno) => Err(Error::syscall("ioctl(PIDFD_GET_INFO)", errno)),
         };
         let captured = self.captures.iter().any(Option::is_some);
         if captured && !self.serves_again(&slot) {
@@ -276,14 +285,14 @@ impl Container {
         let [stdout, stderr] = self
             .captures
             .each_mut()
-            .map(|capture| capture.take().map(Capture::drain).unwrap_or_default());
-        if matches!(told, Told::Gone) || timed_out || thawed.is_err() {
+            .map(|capture| capture.take().map_or_else(|| Ok(Captured::default()), Capture::drain));
+        if matches!(told, Told::Gone | Told::Unknown(_)) || timed_out || thawed.is_err() {
             slot.kill_now();
             self.pool.discard(slot);
         } else {
             self.pool.give_back(slot);
         }
-        let (status, usage) = (status?, usage?);
+        let (status, usage, stdout, stderr) = (status?, usage?, stdout?, stderr?);
         Ok(Outcome {
             end: End::from_status(status),
             timed_out,
@@ -318,33 +327,36 @@ impl Drop for Container {
 
 impl Capture {
     /// Reads what is there; false at the end.
-    fn read_some(&mut self) -> bool {
+    fn read_some(&mut self) -> Result<bool> {
+        use std::io::ErrorKind::{Interrupted, WouldBlock};
         let mut buffer = [0; 16 * 1024];
         match self.file.read(&mut buffer) {
-            Ok(0) => false,
-            Err(error) => error.kind() == std::io::ErrorKind::Interrupted,
+            Ok(0) => Ok(false),
+            Err(error) if [Interrupted, WouldBlock].contains(&error.kind()) => Ok(true),
+            Err(error) => Err(Error::io("read(captured output)", &error)),
             Ok(length) => {
                 let room = self.max_bytes.saturating_sub(self.kept.bytes.len()).min(length);
                 self.kept.bytes.extend(&buffer[..room]);
                 self.kept.truncated |= room < length;
-                true
+                Ok(true)
             }
         }
     }
 
     /// Everything that is left, for a bounded time.
-    fn drain(mut self) -> Captured {
+    fn drain(mut self) -> Result<Captured> {
         let until = Instant::now() + DRAIN;
         while self.open {
             let left = until.saturating_duration_since(Instant::now());
             let mut fds = [PollFd::new(&self.file, PollFlags::IN)];
             match poll(&mut fds, Some(&timespec(left))) {
                 Err(Errno::INTR) => {}
-                Ok(1) if self.read_some() => {}
-                _ => self.open = false,
+                Err(errno) => return Err(Error::syscall("poll(captured output)", errno)),
+                Ok(0) => self.open = false,
+                Ok(_) => self.open = self.read_some()?,
             }
         }
-        self.kept
+        Ok(self.kept)
     }
 }
 
