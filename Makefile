@@ -4,16 +4,18 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 LEANBOX_SOAK_STARTS ?= 100000
-LEANBOX_SOAK_KILLS ?= 200
+LEANBOX_SOAK_KILLS ?= 10000
+LEANBOX_FAULT_POINTS ?= all
 
-.PHONY: help demo test build install soak fresh-debian clean
+.PHONY: help demo test test-crash build install soak fresh-debian clean
 
 help:
 	@echo 'make demo          install what is missing, build, run apps/hello, measure starts'
 	@echo 'make test          everything a change must pass (.ci/run, as root)'
+	@echo 'make test-crash    a hundred kills, two hundred calls that fail, and machines without resources'
 	@echo 'make build         target/release/leanbox'
 	@echo 'make install       into DESTDIR/PREFIX/bin ($(DESTDIR)$(PREFIX)/bin)'
-	@echo 'make soak          a long campaign of starts and kills that must leave nothing behind'
+	@echo 'make soak          a long campaign of starts, kills and failing calls that must leave nothing behind'
 	@echo 'make fresh-debian  make demo in an empty Debian root'
 	@echo 'make clean         remove everything that was built here'
 
@@ -36,7 +38,16 @@ install:
 soak:
 	@bash -c '. .ci/lib.sh; use_toolchain; \
 	    LEANBOX_SOAK_STARTS=$(LEANBOX_SOAK_STARTS) LEANBOX_SOAK_KILLS=$(LEANBOX_SOAK_KILLS) \
-	    exec cargo test -p leanbox --release --locked --test soak --test crash -- --nocapture --include-ignored'
+	    LEANBOX_FAULT_POINTS=$(LEANBOX_FAULT_POINTS) \
+	    exec cargo test -p leanbox --release --locked --test soak --test crash --test faults \
+	        -- --nocapture --include-ignored'
+
+# As root; a few minutes of what `make soak` does for hours.
+test-crash:
+	@bash -c '. .ci/lib.sh; use_toolchain; \
+	    LEANBOX_SOAK_KILLS=120 LEANBOX_FAULT_POINTS=240 \
+	    exec cargo test -p leanbox --locked --test crash --test faults --test exhausted \
+	        --test keeper -- --nocapture --test-threads=1'
 
 fresh-debian:
 	@tests/fresh-debian.sh demo
