@@ -4,10 +4,11 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 LEANBOX_SOAK_STARTS ?= 100000
-LEANBOX_SOAK_KILLS ?= 200
+LEANBOX_SOAK_KILLS ?= 10000
+LEANBOX_FAULT_POINTS ?= all
 LEANBOX_ABUSE_OUTPUT_MIB ?= 10240
 
-.PHONY: help demo test test-vm test-rootless test-escape test-abuse bench-abuse build install soak fresh-debian clean
+.PHONY: help demo test test-vm test-rootless test-escape test-abuse test-crash bench-abuse build install soak fresh-debian clean
 
 help:
 	@echo 'make demo          install what is missing, build, run apps/hello, measure starts'
@@ -16,10 +17,11 @@ help:
 	@echo 'make test-rootless its part without root (as root, which steps down)'
 	@echo 'make test-escape   every escape we know, tried from inside; writes docs/escapes.md'
 	@echo 'make test-abuse    containers that take all they can get; what is left of them'
+	@echo 'make test-crash    a hundred kills, two hundred calls that fail, and machines without resources'
 	@echo 'make bench-abuse   what such containers do to the starts of others'
 	@echo 'make build         target/release/leanbox'
 	@echo 'make install       into DESTDIR/PREFIX/bin ($(DESTDIR)$(PREFIX)/bin)'
-	@echo 'make soak          a long campaign of starts and kills that must leave nothing behind'
+	@echo 'make soak          a long campaign of starts, kills and failing calls that must leave nothing behind'
 	@echo 'make fresh-debian  make demo in an empty Debian root'
 	@echo 'make clean         remove everything that was built here'
 
@@ -66,7 +68,16 @@ install:
 soak:
 	@bash -c '. .ci/lib.sh; use_toolchain; \
 	    LEANBOX_SOAK_STARTS=$(LEANBOX_SOAK_STARTS) LEANBOX_SOAK_KILLS=$(LEANBOX_SOAK_KILLS) \
-	    exec cargo test -p leanbox --release --locked --test soak --test crash -- --nocapture --include-ignored'
+	    LEANBOX_FAULT_POINTS=$(LEANBOX_FAULT_POINTS) \
+	    exec cargo test -p leanbox --release --locked --test soak --test crash --test faults \
+	        -- --nocapture --include-ignored'
+
+# As root; a few minutes of what `make soak` does for hours.
+test-crash:
+	@bash -c '. .ci/lib.sh; use_toolchain; \
+	    LEANBOX_SOAK_KILLS=120 LEANBOX_FAULT_POINTS=240 \
+	    exec cargo test -p leanbox --locked --test crash --test faults --test exhausted \
+	        --test keeper -- --nocapture --test-threads=1'
 
 fresh-debian:
 	@tests/fresh-debian.sh demo

@@ -46,7 +46,7 @@ fn answer() -> ExitCode {
         Verb::Bench(args) => bench::run(args),
         Verb::Seccomp(args) => seccomp::show(args),
         Verb::Doctor => doctor::run(),
-        Verb::Gc => gc::run(),
+        Verb::Gc(args) => gc::run(args),
     };
     result.unwrap_or_else(|error| match images::interrupted() {
         // what a step says that was ended with us is not why it ended

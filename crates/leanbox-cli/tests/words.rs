@@ -1,8 +1,8 @@
-//! The command's words beside `run`: help, mistakes, doctor, gc.
+//! The command's words beside `run`: help, mistakes, doctor.
 
 mod common;
 
-use common::{Done, Running, place};
+use common::{Done, place};
 
 #[test]
 fn help_and_version_are_on_standard_output() {
@@ -65,25 +65,4 @@ fn doctor_says_a_line_for_each_thing_and_starts_a_container() {
     for words in ["kernel: Linux", "cgroups:", "idmapped mounts:", "start: a container started"] {
         assert!(done.out.contains(words), "{words:?} is not in {done:?}");
     }
-}
-
-#[test]
-fn gc_reclaims_what_a_killed_command_left() {
-    let place = place("gc");
-    let state = place.0.join("state");
-    let mut command = place.leanbox(&["run", "./root", "sh", "-c", "echo ready; sleep 60"]);
-    let mut running = Running::start(&place, command.env("LEANBOX_STATE", &state));
-    running.await_text("ready");
-    running.child.kill().unwrap();
-    running.child.wait().unwrap();
-    let gc = || Done::of(place.leanbox(&["gc"]).env("LEANBOX_STATE", &state).output().unwrap());
-    // its processes end by themselves, which may take a moment
-    let first = (0..50)
-        .map(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-            gc()
-        })
-        .find(|done| done.out != "nothing to reclaim");
-    first.unwrap().said("reclaimed the cgroups, ids and folders of 1 killed command");
-    gc().said("nothing to reclaim");
 }

@@ -34,6 +34,15 @@ pub(crate) struct Blob {
     pub(crate) size: u64,
 }
 
+fn lock(store: &Store) -> Result<Option<OwnedFd>> {
+    let lock = files::open_folder(&store.folder)?;
+    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(lock)),
+        Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
+        Err(errno) => Err(Error::syscall(format!("flock({})", store.folder.display()), errno)),
+    }
+}
+
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         clear(&self.store.folder.join("tmp"));
@@ -43,16 +52,14 @@ impl Drop for Held<'_> {
 impl<'a> Held<'a> {
     /// `None`: somebody else holds it.
     pub(crate) fn take(store: &'a Store) -> Result<Option<Self>> {
-        let lock = files::open_folder(&store.folder)?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK | Errno::INTR) => return Ok(None),
-            Err(errno) => {
-                return Err(Error::syscall(format!("flock({})", store.folder.display()), errno));
-            }
-        }
+        let Some(lock) = lock(store)? else { return Ok(None) };
         clear(&store.folder.join("tmp"));
         Ok(Some(Self { store, _lock: lock }))
+    }
+
+    /// Whether nobody holds it just now.
+    pub(crate) fn is_free(store: &Store) -> Result<bool> {
+        lock(store).map(|lock| lock.is_some())
     }
 
     /// A temporary folder; gone with the holder.

@@ -61,10 +61,22 @@ impl Store {
         if !folder.exists() {
             return Ok(0);
         }
-        let left = || fs::read_dir(folder.join("tmp")).map_or(0, Iterator::count);
-        let before = left();
+        let before = left_in(&folder);
         Held::take(&Self::open(&folder)?)?;
-        Ok(before.saturating_sub(left()))
+        Ok(before.saturating_sub(left_in(&folder)))
+    }
+
+    /// How many things [`reclaim_default`](Self::reclaim_default) would remove now.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn left_in_default() -> Result<usize> {
+        let folder = default_folder()?;
+        if !folder.exists() {
+            return Ok(0);
+        }
+        let is_idle = Held::is_free(&Self::open(&folder)?)?;
+        Ok(if is_idle { left_in(&folder) } else { 0 })
     }
 
     /// The store in `folder`, made if missing, and closed to other users: its layers hold
@@ -184,6 +196,10 @@ fn refuse_foreign(folder: &Path) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid(format!("{} is not empty and no image store", folder.display())))
+}
+
+fn left_in(folder: &Path) -> usize {
+    fs::read_dir(folder.join("tmp")).map_or(0, Iterator::count)
 }
 
 /// `LEANBOX_STORE`, else `/var/lib/leanbox` for root, else below `XDG_DATA_HOME`.

@@ -46,18 +46,25 @@ unsafe impl Sync for Sleeper {}
 static SLEEPER: Sleeper =
     Sleeper { stack: UnsafeCell::new([0; 4096]), in_memory: AtomicU32::new(0) };
 
+/// How long a process that was killed may take to be gone; mostly it is when it is asked for.
+const PATIENCE_MS: u64 = 5000;
+
+/// It ends by itself, should the signal not come.
 extern "C" fn sleep(_: *mut c_void) -> ! {
-    let forever = AtomicU32::new(0);
-    loop {
-        sync::wait_while(&forever, 0, 60_000);
-    }
+    const SLEEP_MS: u64 = 3000;
+    let never = AtomicU32::new(0);
+    sync::wait_while(&never, 0, SLEEP_MS);
+    process::exit(0)
 }
 
 /// A user namespace with a block's map and nobody in it. Its process shares our memory, since a
 /// copy takes longer than all the rest; its death is waited for only when the next one is made.
 fn new_user_namespace(id_base: u32) -> leanbox_sys::Result<Fd> {
-    while SLEEPER.in_memory.load(Ordering::Acquire) != 0 {
-        sync::wait_while(&SLEEPER.in_memory, 1, 1000);
+    if SLEEPER.in_memory.load(Ordering::Acquire) != 0 {
+        sync::wait_while(&SLEEPER.in_memory, 1, PATIENCE_MS);
+    }
+    if SLEEPER.in_memory.load(Ordering::Acquire) != 0 {
+        return Err(Errno::BUSY);
     }
     let args = CloneArgs {
         flags: process::CLONE_NEWUSER | process::CLONE_VM | process::CLONE_CHILD_CLEARTID,

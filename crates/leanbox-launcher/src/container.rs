@@ -172,14 +172,16 @@ pub(crate) fn has_left(word: &AtomicU32) -> bool {
 
 impl Given {
     /// To whoever waits for it: the launcher where it reports, else the host.
-    fn tell_parked(&self) {
+    fn tell_parked(&self) -> Result<(), (u32, Errno)> {
+        if self.plan.header().reports_end == 0 {
+            let ready = Report { kind: Kind::Ready as u32, ..Report::default() };
+            socket::send(SLOT_FD, bytes_of(&ready), &[]).map_err(|errno| (Step::TELL, errno))?;
+        }
         self.seat.parked.store(1, Ordering::Release);
         if self.plan.header().reports_end == 1 {
             let _ = sync::wake_all(&self.seat.parked);
-        } else {
-            let ready = Report { kind: Kind::Ready as u32, ..Report::default() };
-            let _ = socket::send(SLOT_FD, bytes_of(&ready), &[]);
         }
+        Ok(())
     }
 
     /// Ends with 127, which the host takes for a failure only with this report. Where the launcher
@@ -194,7 +196,10 @@ impl Given {
         if self.plan.header().reports_end == 0 {
             let (kind, status) = (Kind::Ended as u32, 127 << 8);
             let report = Report { kind, step, errno: errno.0, status };
-            let _ = socket::send(SLOT_FD, bytes_of(&report), &[]);
+            if socket::send(SLOT_FD, bytes_of(&report), &[]).is_err() {
+                // One that has not parked: the launcher looks, and tells.
+                process::exit(127);
+            }
         }
         // After the report: one that never parked is not called ready before the host knows why.
         self.seat.parked.store(1, Ordering::Release);
@@ -216,10 +221,9 @@ impl Given {
 extern "C" fn run(given: *mut c_void) -> ! {
     // SAFETY: `park` has written it, and does not before we have ended.
     let mut given = unsafe { given.cast::<Given>().read() };
-    if let Err((step, errno)) = given.prepare() {
+    if let Err((step, errno)) = given.prepare().and_then(|()| given.tell_parked()) {
         given.give_up(step, errno);
     }
-    given.tell_parked();
     let go = await_go(given.mailbox);
     if given.joining.is_some() {
         if let Err((step, errno)) = take_identity(&given.plan) {
@@ -266,7 +270,7 @@ fn receive_fds(start: &Start, fds: &mut [Fd; START_FDS_MAX + 2]) -> leanbox_sys:
     }
     // The launcher's table of descriptors stays as it is.
     fd::unshare_from(SLOT_FD + 1)?;
-    let got = socket::receive(SLOT_FD, &mut [0; 8])?;
+    let got = socket::receive(SLOT_FD, &mut [0; 8])?.whole()?;
     let came = got.count.min(fds.len());
     fds[..came].copy_from_slice(&got.fds[..came]);
     Ok(came)

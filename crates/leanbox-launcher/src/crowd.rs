@@ -4,7 +4,8 @@
 //! does not tell the host of an end (before Linux 6.15), a waiter beside each container reports it.
 
 use crate::container::{Seat, has_left};
-use crate::launcher::{fail, null_streams, report};
+use crate::keeper::PATIENCE;
+use crate::launcher::{fail, null_streams, report, report_or_end};
 use crate::wire::{
     BLOCKS_MAX, Kind, MAILBOX_BYTES, MAILBOXES_FD, Mailbox, Plan, Report, SLOT_FD, Seating, Step,
     bytes_of, message_of,
@@ -90,18 +91,27 @@ pub(crate) fn serve(plan: Plan, mailboxes: *mut Mailbox) -> ! {
     if let Err(errno) = null_streams().and_then(|()| process::keep_no_children()) {
         fail(Step::DESCRIPTOR, errno);
     }
-    let _ = report(Report { kind: Kind::Ready as u32, ..Report::default() }, &[]);
+    report_or_end(Report { kind: Kind::Ready as u32, ..Report::default() }, &[]);
     let mut rows = [core::ptr::null_mut(); ROWS];
+    let mut patience = PATIENCE;
     loop {
         let mut bytes = [0; size_of::<Seating>()];
         let got = match socket::receive(SLOT_FD, &mut bytes) {
-            Err(Errno::INTR) => continue,
             Ok(got) if got.length > 0 => got,
+            Err(_) if patience > 0 => {
+                patience -= 1;
+                continue;
+            }
             _ => process::exit(0),
         };
+        patience = PATIENCE;
         let fds = &got.fds[..got.count];
         if let (Some(seating), Some((socket, _))) = (message_of(&bytes), fds.split_first()) {
-            if let Err(errno) = seat_one(plan, mailboxes, &mut rows, seating, fds) {
+            let seated = match got.lost {
+                true => Err(Errno::MFILE),
+                false => seat_one(plan, mailboxes, &mut rows, seating, fds),
+            };
+            if let Err(errno) = seated {
                 let (kind, step) = (Kind::Failed as u32, Step::PARK);
                 let failed = Report { kind, step, errno: errno.0, status: 0 };
                 let _ = socket::send(*socket, bytes_of(&failed), &[]);

@@ -20,6 +20,7 @@ use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use leanbox_sys::mount::{self, FsOption, Reach};
 use leanbox_sys::process::{self, CloneArgs, pr};
+use leanbox_sys::socket::Received;
 use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, memory, socket, sync};
 
 /// A step that did not work, and why.
@@ -37,6 +38,9 @@ pub(crate) struct Keeper {
     frozen: Frozen,
 }
 
+/// How often in a row the kernel may lack what it takes to wait for a request, before that is the
+/// end of all.
+pub(crate) const PATIENCE: u32 = 100;
 /// As deep as keeper and launchers come, ten times over.
 const STACK_BYTES: usize = 64 * 1024;
 #[repr(C, align(4096))]
@@ -114,7 +118,7 @@ impl Keeper {
     /// Attaches the template's detached trees here, where each slot's copy is cloned from.
     fn take_trees(&mut self) -> Outcome<()> {
         let mut request = [0; size_of::<Request>()];
-        let got = at(13, socket::receive(CONTROL_FD, &mut request))?;
+        let got = at(13, socket::receive(CONTROL_FD, &mut request).and_then(Received::whole))?;
         let trees: &[Tree] = self.plan.table(self.plan.header().trees);
         for (index, tree) in trees.iter().enumerate().take(got.count.min(TREES_MAX)) {
             let path = Text::new().push(c"/t/").number(index as u32);
@@ -143,21 +147,34 @@ impl Keeper {
     /// Ends with the host: as pid 1 the keeper takes every slot along. The end of the socket alone
     /// does not tell, for whatever the host has forked may have it open.
     fn serve(&mut self) -> ! {
+        let mut patience = PATIENCE;
         loop {
-            match fd::wait_readable([CONTROL_FD, HOST_FD]) {
-                Err(Errno::INTR) => continue,
-                Ok([true, false]) => {}
-                _ => self.end(),
-            }
             let mut bytes = [0; size_of::<Request>()];
-            let got = match socket::receive(CONTROL_FD, &mut bytes) {
-                Err(Errno::INTR) => continue,
+            let came = match fd::wait_readable([CONTROL_FD, HOST_FD]) {
+                Ok([true, false]) => socket::receive(CONTROL_FD, &mut bytes),
+                Ok(_) => self.end(),
+                Err(errno) => Err(errno),
+            };
+            let got = match came {
                 Ok(got) if got.length > 0 => got,
+                Err(_) if patience > 0 => {
+                    patience -= 1;
+                    continue;
+                }
                 _ => self.end(),
             };
+            patience = PATIENCE;
             let Some(request) = message_of::<Request>(&bytes[..got.length]) else { continue };
-            self.carry_out(request, &got.fds[..got.count]);
-            got.fds[..got.count].iter().copied().for_each(fd::close);
+            match got.whole() {
+                Ok(got) => {
+                    self.carry_out(request, &got.fds[..got.count]);
+                    close_all(&got.fds[..got.count]);
+                }
+                Err(errno) => {
+                    let (step, errno) = (Step::RECEIVE, errno.0);
+                    self.tell(Reply { slot: request.slot, step, errno, pid: 0 }, None);
+                }
+            }
         }
     }
 
@@ -169,8 +186,7 @@ impl Keeper {
     fn carry_out(&mut self, request: Request, fds: &[Fd]) {
         if request.ask == Ask::Thaw as u32 {
             let (step, errno) = self.frozen.take(fds).err().unwrap_or((0, Errno(0)));
-            let _ = answer(Reply { slot: request.slot, step, errno: errno.0, pid: 0 }, &[]);
-            return;
+            return self.tell(Reply { slot: request.slot, step, errno: errno.0, pid: 0 }, None);
         }
         let made = if request.ask == Ask::Make as u32 {
             self.make(request, fds)
@@ -182,14 +198,28 @@ impl Keeper {
             self.reset(request, fds)
         };
         let slot = request.slot;
-        let _ = match made {
+        match made {
             Ok((pid, handle)) => {
-                let sent = answer(Reply { slot, step: 0, errno: 0, pid }, &[handle]);
+                self.tell(Reply { slot, step: 0, errno: 0, pid }, Some(handle));
                 fd::close(handle);
-                sent
             }
-            Err((step, errno)) => answer(Reply { slot, step, errno: errno.0, pid: 0 }, &[]),
-        };
+            Err((step, errno)) => self.tell(Reply { slot, step, errno: errno.0, pid: 0 }, None),
+        }
+    }
+
+    /// The host waits for each answer. What cannot be handed over is taken back and told as failed;
+    /// where not even that can be told, the end of all is what the host sees.
+    fn tell(&self, reply: Reply, handle: Option<Fd>) {
+        let Err(errno) = answer(reply, handle.as_slice()) else { return };
+        if reply.pid > 0 {
+            let _ = process::kill(reply.pid, process::SIGKILL);
+            // It is reaped by the kernel: this only waits for that.
+            let _ = process::wait(reply.pid, process::WALL);
+        }
+        let step = if reply.step == 0 { Step::TELL } else { reply.step };
+        if answer(Reply { step, errno: errno.0, pid: 0, ..reply }, &[]).is_err() {
+            self.end();
+        }
     }
 
     /// A new slot: its launcher is cloned into all its namespaces at once.

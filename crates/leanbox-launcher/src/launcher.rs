@@ -18,7 +18,7 @@ use leanbox_sys::mount::{self, Reach};
 use leanbox_sys::process::{self, pr};
 use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, memory, socket, sync};
 
-/// How long a container may take to park: it is scheduled like any process.
+/// After how long it is looked whether a container that has not parked is there.
 const PARK_PATIENCE_MS: u64 = 1000;
 
 /// Becomes the launcher of a slot. `turn`: the word to wait on, and from which value on this
@@ -90,7 +90,7 @@ pub(crate) fn hold(plan: Plan, socket: Fd, trees: &[Fd]) -> ! {
     if let Err((step, errno)) = making.carry_out(ops) {
         fail(step, errno);
     }
-    let _ = report(Report { kind: Kind::Ready as u32, ..Report::default() }, &[]);
+    report_or_end(Report { kind: Kind::Ready as u32, ..Report::default() }, &[]);
     let _ = socket::receive(SLOT_FD, &mut [0; 8]);
     process::exit(0)
 }
@@ -102,7 +102,7 @@ pub(crate) fn keep(socket: Fd, groups: &[Fd]) -> ! {
         fail(Step::FIRST_OP, errno);
     }
     let _ = fd::close_from(SLOT_FD + 1);
-    let _ = report(Report { kind: Kind::Ready as u32, ..Report::default() }, &[]);
+    report_or_end(Report { kind: Kind::Ready as u32, ..Report::default() }, &[]);
     let _ = socket::receive(SLOT_FD, &mut [0; 8]);
     process::exit(0)
 }
@@ -117,6 +117,13 @@ fn take_socket(socket: Fd) {
 
 pub(crate) fn report(report: Report, fds: &[Fd]) -> leanbox_sys::Result<()> {
     socket::send(SLOT_FD, bytes_of(&report), fds)
+}
+
+/// For what the host waits for: it sees the end of who cannot tell it.
+pub(crate) fn report_or_end(said: Report, fds: &[Fd]) {
+    if report(said, fds).is_err() {
+        process::exit(1);
+    }
 }
 
 pub(crate) fn fail(step: u32, errno: Errno) -> ! {
@@ -136,7 +143,7 @@ fn serve(plan: Plan, mailbox: *mut Mailbox, for_host: &[Fd], terminal: Option<Fd
         fail(Step::DESCRIPTOR, errno);
     }
     if !for_host.is_empty() {
-        let _ = report(Report { kind: Kind::Opened as u32, ..Report::default() }, for_host);
+        report_or_end(Report { kind: Kind::Opened as u32, ..Report::default() }, for_host);
         for_host.iter().copied().for_each(fd::close);
     }
     loop {
@@ -144,13 +151,18 @@ fn serve(plan: Plan, mailbox: *mut Mailbox, for_host: &[Fd], terminal: Option<Fd
         // The container's alone, so that the host sees when nobody has it open any more. A slot with
         // a terminal serves once.
         terminal.into_iter().for_each(fd::close);
-        match parked {
-            Ok(parked) if reports => report_both(parked),
-            Ok(_) => {}
+        let pid = match parked {
+            Ok(parked) => {
+                let pid = parked.pid;
+                if reports {
+                    report_both(parked);
+                }
+                pid
+            }
             Err(errno) => fail(Step::PARK, errno),
-        }
+        };
         // SAFETY: the mailbox is mapped as long as the process lives.
-        await_order(unsafe { &(*mailbox).order });
+        await_order(unsafe { &(*mailbox).order }, pid);
     }
 }
 
@@ -190,7 +202,7 @@ fn await_end(container: i32) -> Report {
 
 /// Sleeps until the host has found the slot clean. One that serves once is killed instead, and
 /// when the host is gone, all end with the keeper.
-fn await_order(order: &AtomicU32) {
+fn await_order(order: &AtomicU32, container: i32) {
     loop {
         // One that was killed before it had parked can tell nobody.
         let patience_ms = if container::has_parked() { 3_600_000 } else { PARK_PATIENCE_MS };
@@ -200,7 +212,8 @@ fn await_order(order: &AtomicU32) {
         let word = order.load(Ordering::Acquire);
         order.store(0, Ordering::Relaxed);
         match word {
-            0 if container::has_parked() => {}
+            // One that is starved of the CPU is there yet.
+            0 if container::has_parked() || process::kill(container, 0) != Err(Errno::SRCH) => {}
             0 => fail(Step::PARK, Errno::CHILD),
             word => {
                 if word == Park::Drained as u32 {

@@ -249,7 +249,7 @@ impl<'a> Making<'a> {
             return Ok(());
         }
         report(Report { kind: Kind::Cold as u32, ..Report::default() }, &[])?;
-        let got = socket::receive(SLOT_FD, &mut [0; 8])?;
+        let got = socket::receive(SLOT_FD, &mut [0; 8])?.whole()?;
         if got.length == 0 {
             process::exit(0);
         }

@@ -129,6 +129,8 @@ impl Step {
     pub const TERMINAL: u32 = 15;
     /// Limits of the container's processes.
     pub const LIMITS: u32 = 16;
+    /// Telling the host.
+    pub const TELL: u32 = 20;
     /// First of the plan's operations.
     pub const FIRST_OP: u32 = 1000;
 }

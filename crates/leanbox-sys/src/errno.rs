@@ -11,6 +11,8 @@ impl Errno {
     pub const PERM: Self = Self(1);
     /// No such file or directory.
     pub const NOENT: Self = Self(2);
+    /// No such process.
+    pub const SRCH: Self = Self(3);
     /// Interrupted system call.
     pub const INTR: Self = Self(4);
     /// No child processes.
@@ -29,6 +31,8 @@ impl Errno {
     pub const NOTDIR: Self = Self(20);
     /// Invalid argument.
     pub const INVAL: Self = Self(22);
+    /// Too many open files.
+    pub const MFILE: Self = Self(24);
     /// Function not implemented.
     pub const NOSYS: Self = Self(38);
 }

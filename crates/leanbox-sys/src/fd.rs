@@ -114,10 +114,14 @@ pub fn dup_to(fd: Fd, target: Fd, cloexec: bool) -> Result<()> {
     unsafe { call(nr::DUP3, [int(fd), int(target), int(flags)]) }.map(drop)
 }
 
-/// fcntl(2), `F_DUPFD_CLOEXEC`: a copy at `lowest` or above.
+/// fcntl(2), `F_DUPFD_CLOEXEC`: a copy at `lowest` or above. EMFILE also where fcntl has EINVAL:
+/// the process may have no descriptor that high.
 pub fn dup_above(fd: Fd, lowest: Fd) -> Result<Fd> {
     // SAFETY: numbers only.
-    unsafe { call(nr::FCNTL, [int(fd), 1030, int(lowest)]) }.map(|fd| fd as Fd)
+    match unsafe { call(nr::FCNTL, [int(fd), 1030, int(lowest)]) } {
+        Err(crate::Errno::INVAL) => Err(crate::Errno::MFILE),
+        copied => copied.map(|fd| fd as Fd),
+    }
 }
 
 /// fcntl(2), `F_SETFD`.

@@ -48,8 +48,9 @@ const SO_PASSPIDFD: usize = 76;
 /// No SIGPIPE where the other side is gone.
 const MSG_NOSIGNAL: usize = 0x4000;
 const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
+const MSG_CTRUNC: i32 = 8;
 
-/// Sends one message with `fds` (sendmsg(2)).
+/// Sends one message with `fds` (sendmsg(2)); begun again when interrupted.
 pub fn send(socket: Fd, bytes: &[u8], fds: &[Fd]) -> Result<()> {
     let count = fds.len().min(FDS_MAX);
     let mut control = Control {
@@ -74,8 +75,14 @@ pub fn send(socket: Fd, bytes: &[u8], fds: &[Fd]) -> Result<()> {
         control_length: length,
         flags: 0,
     };
-    // SAFETY: the header and all it points to live until the call returns.
-    unsafe { call(nr::SENDMSG, [int(socket), &raw const header as usize, MSG_NOSIGNAL]) }.map(drop)
+    loop {
+        let args = [int(socket), &raw const header as usize, MSG_NOSIGNAL];
+        // SAFETY: the header and all it points to live until the call returns.
+        match unsafe { call(nr::SENDMSG, args) } {
+            Err(crate::Errno::INTR) => {}
+            other => return other.map(drop),
+        }
+    }
 }
 
 /// Has every message that is received from now on bring its sender's pidfd (unix(7),
@@ -98,9 +105,11 @@ pub struct Received {
     pub fds: [Fd; FDS_MAX],
     /// The sender's pidfd, where [`pass_senders`] asked for it; else negative.
     pub sender: Fd,
+    /// More descriptors came than this process may have (`MSG_CTRUNC`).
+    pub lost: bool,
 }
 
-/// Receives one message (recvmsg(2)) into `buffer`.
+/// Receives one message (recvmsg(2)) into `buffer`; begun again when interrupted.
 pub fn receive(socket: Fd, buffer: &mut [u8]) -> Result<Received> {
     let mut controls = Controls([0; CONTROLS_BYTES]);
     let mut iov = IoVec { base: buffer.as_mut_ptr() as usize, length: buffer.len() };
@@ -113,16 +122,35 @@ pub fn receive(socket: Fd, buffer: &mut [u8]) -> Result<Received> {
         control_length: size_of::<Controls>(),
         flags: 0,
     };
-    let args = [int(socket), &raw mut header as usize, MSG_CMSG_CLOEXEC];
-    // SAFETY: the header and all it points to live until the call returns.
-    let length = unsafe { call(nr::RECVMSG, args) }?;
-    let mut received = Received { length, count: 0, fds: [-1; FDS_MAX], sender: -1 };
+    let length = loop {
+        let args = [int(socket), &raw mut header as usize, MSG_CMSG_CLOEXEC];
+        // SAFETY: the header and all it points to live until the call returns.
+        match unsafe { call(nr::RECVMSG, args) } {
+            Err(crate::Errno::INTR) => {}
+            other => break other?,
+        }
+    };
+    let lost = header.flags & MSG_CTRUNC != 0;
+    let mut received = Received { length, count: 0, fds: [-1; FDS_MAX], sender: -1, lost };
     let control = controls.0.get(..header.control_length).unwrap_or(&[]);
     received.take_descriptors(control);
     Ok(received)
 }
 
 impl Received {
+    /// The message, if all of its descriptors came; else they are closed, and EMFILE is why.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub fn whole(self) -> Result<Self> {
+        if !self.lost {
+            return Ok(self);
+        }
+        let came = self.fds[..self.count].iter().chain(Some(&self.sender));
+        came.copied().filter(|fd| *fd >= 0).for_each(crate::fd::close);
+        Err(crate::Errno::MFILE)
+    }
+
     /// Out of the kernel's struct cmsghdrs, one behind the other, each padded to 8 bytes.
     fn take_descriptors(&mut self, mut control: &[u8]) {
         let number = |bytes: &[u8], at: usize| {
@@ -136,7 +164,11 @@ impl Received {
             let (descriptors, kind) = (&control[CONTROL_HEADER..length], number(control, 12));
             for word in descriptors.chunks_exact(4) {
                 match kind {
-                    SCM_PIDFD => self.sender = number(word, 0),
+                    SCM_PIDFD => {
+                        self.sender = number(word, 0);
+                        // The kernel puts its error in the descriptor's place.
+                        self.lost |= self.sender == -crate::Errno::MFILE.0;
+                    }
                     SCM_RIGHTS if self.count < FDS_MAX => {
                         self.fds[self.count] = number(word, 0);
                         self.count += 1;

@@ -142,7 +142,8 @@ extern "C" fn execute(plan: *mut c_void) -> ! {
 
 /// Moves everything out of the way, then to its place; all other descriptors are closed.
 fn place(plan: &Plan) -> Result<Fd> {
-    const ASIDE: Fd = 64;
+    /// Above all places.
+    const ASIDE: Fd = 3 + FDS_MAX as Fd + 1;
     let mut aside = [-1; FDS_MAX];
     let program = fd::dup_above(plan.program, ASIDE)?;
     for (from, to) in plan.fds[..plan.count].iter().zip(aside.iter_mut()) {

@@ -10,6 +10,7 @@ mod terminal;
 use self::capture::{Captures, wait_readable};
 use self::exec::{closed_or_ended, exec_error, word_of};
 use crate::deadline::{Deadline, Terms};
+use crate::keeper::{Keeper, has_ended};
 use crate::outcome::{Cause, End, Outcome};
 use crate::slot::{Slot, Told};
 use crate::stdio::Ours;
@@ -166,7 +167,7 @@ impl Container {
         let simple = self.started.deadline.is_none() && self.captures.are_none();
         self.stdin = None;
         let told = match &self.slot {
-            Some(slot) if simple => (slot.await_end(), None),
+            Some(slot) if simple => (slot.await_end(self.keeper()), None),
             _ => self.pump(None)?.unwrap_or((Told::Gone, None)),
         };
         self.finish(told)
@@ -215,6 +216,10 @@ impl Container {
         self.slot.as_ref().expect("the outcome was taken already").container()
     }
 
+    fn keeper(&self) -> &Keeper {
+        &self.pool.template().inner.keeper
+    }
+
     /// Reads captured streams until the end is told, the time is up, or `until`. Why it was killed
     /// here, if it was.
     fn pump(&mut self, until: Option<Instant>) -> Result<Option<(Told, Option<Cause>)>> {
@@ -231,7 +236,7 @@ impl Container {
                     Some(told) => (told, None),
                     None => {
                         slot.kill_now();
-                        (slot.await_end(), Some(cause))
+                        (slot.await_end(self.keeper()), Some(cause))
                     }
                 }));
             }
@@ -241,13 +246,16 @@ impl Container {
             let next = [deadline, until].into_iter().flatten().min();
             let sleep = next.map_or(LOOK, |next| (next - now).min(LOOK));
             let [ended, stdout, stderr] = wait_readable(slot, &self.captures, sleep)?;
-            self.captures.read([stdout, stderr]);
+            self.captures.read([stdout, stderr])?;
             if ended {
                 if let Some(told) = slot.try_end() {
                     return Ok(Some((told, None)));
                 }
-            } else if !stdout && !stderr && crate::keeper::has_ended(slot.container(), 0) {
-                return Ok(Some((slot.try_end().unwrap_or(Told::Gone), None)));
+            } else if !stdout && !stderr {
+                if has_ended(slot.container(), 0) {
+                    return Ok(Some((slot.try_end().unwrap_or(Told::Gone), None)));
+                }
+                slot.end_with(self.keeper());
             }
         }
     }
@@ -273,20 +281,22 @@ impl Container {
             Told::Ended(status) => Ok(status),
             Told::Gone => Ok(Signal::KILL.as_raw()),
             Told::Failed(step, errno) => Err(exec_error(&self.program, step, errno)),
+            Told::Unknown(errno) => Err(Error::syscall("ioctl(PIDFD_GET_INFO)", errno)),
         };
         if !self.captures.are_none() && !self.serves_again(&slot) {
             // Whoever else holds the streams ends now, so that reading them ends too.
             slot.kill_now();
         }
-        let ([stdout, stderr], too_much) = self.captures.drain();
+        let drained = self.captures.drain();
+        let too_much = self.captures.are_too_much();
         let asked = asked.or(too_much.then_some(Cause::OutputLimit));
-        if matches!(told, Told::Gone) || asked.is_some() || thawed.is_err() {
+        if matches!(told, Told::Gone | Told::Unknown(_)) || asked.is_some() || thawed.is_err() {
             slot.kill_now();
             self.pool.discard(slot);
         } else {
             self.pool.give_back(slot);
         }
-        let (status, usage) = (status?, usage?);
+        let (status, usage, [stdout, stderr]) = (status?, usage?, drained?);
         let (end, oom_killed) = (End::from_status(status), usage.killed_by_own_limit());
         // One that had ended when it was killed has not ended by that.
         let was_killed = end == End::Signaled(KILLED);

@@ -51,11 +51,13 @@ impl Error {
     }
 
     /// A failed system call, printed as strace would: `mount("proc", "/proc"): EPERM`.
+    /// Where descriptors ran out it says what to do about that.
     pub fn syscall(call: impl fmt::Display, errno: Errno) -> Self {
-        Self {
-            kind: kind_of(errno),
-            errno: Some(errno),
-            text: format!("{call}: {}", errno_name(errno)),
+        let text = format!("{call}: {}", errno_name(errno));
+        let error = Self { kind: kind_of(errno), errno: Some(errno), text };
+        match errno {
+            Errno::MFILE => error.remedy("raise the limit of open files (ulimit -n)"),
+            _ => error,
         }
     }
 

@@ -8,6 +8,7 @@ use crate::{Error, ErrorKind, Result, probe};
 use leanbox_launcher::LAUNCHER;
 use leanbox_launcher::wire::{Ask, Reply, Request, Step, bytes_of, message_of};
 use leanbox_sys::process::{CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS};
+use leanbox_sys::socket::Received;
 use leanbox_sys::spawn::Spawning;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
@@ -87,6 +88,15 @@ impl Keeper {
         }
     }
 
+    /// Whether it has ended unasked: its end of the socket is closed.
+    pub(crate) fn is_gone(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let Some(control) = &self.control else { return true };
+        let mut fds = [PollFd::new(control, PollFlags::empty())];
+        let ready = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        ready.is_ok_and(|count| count > 0)
+    }
+
     /// Waits until the keeper, and so every slot, is gone.
     pub(crate) fn wait(&mut self) {
         self.end();
@@ -138,9 +148,14 @@ impl Keeper {
         };
         let (length, mut fds) =
             received.map_err(|errno| Error::syscall("recvmsg(keeper)", errno))?;
-        let reply = message_of::<Reply>(&bytes[..length])
+        let mut reply = message_of::<Reply>(&bytes[..length])
             .ok_or_else(|| Error::new(ErrorKind::Gone, "the keeper ended unasked"))?;
-        Ok(Answer { reply, fd: fds.pop() })
+        let fd = fds.pop();
+        if fd.is_none() && reply.pid > 0 {
+            // It found no room here (`MSG_CTRUNC`).
+            (reply.step, reply.errno) = (Step::TELL, Errno::MFILE.raw_os_error());
+        }
+        Ok(Answer { reply, fd })
     }
 
     fn control(&self) -> Result<&OwnedFd> {
@@ -179,9 +194,13 @@ impl Starting {
         match answer.reply.step {
             0 => Ok(keeper),
             step @ Step::TREE => Err(error(step).with_kind(ErrorKind::Unsupported)),
-            step => Err(error(step)
-                .during("making a keeper")
-                .remedy("leanbox doctor says what is missing")),
+            step => {
+                let error = error(step).during("making a keeper");
+                Err(match error.kind() {
+                    ErrorKind::Exhausted => error,
+                    _ => error.remedy("leanbox doctor says what is missing"),
+                })
+            }
         }
     }
 }
@@ -200,7 +219,10 @@ pub(crate) fn spawn_role(
             format!("clone3({namespaces:#x}) of the keeper"),
             Errno::from_raw_os_error(errno.0),
         );
-        error.remedy("leanbox needs root; leanbox doctor says what is missing")
+        match error.kind() {
+            ErrorKind::Exhausted => error,
+            _ => error.remedy("leanbox needs root; leanbox doctor says what is missing"),
+        }
     })
 }
 
@@ -227,18 +249,17 @@ fn program_memory() -> Result<OwnedFd> {
     seal(memory.map_err(|errno| Error::syscall("memfd_create(\"leanbox\")", errno))?, LAUNCHER)
 }
 
+/// It never has a name, so that nothing is left of it whenever this process dies.
 fn program_file() -> Result<OwnedFd> {
-    let path = owner::state_folder().join(format!("launcher-{}", std::process::id()));
-    let wrap = |errno| Error::syscall(path.display(), errno);
-    let write = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-    let file = rustix::fs::open(&path, write, Mode::from_raw_mode(0o700)).map_err(wrap)?;
-    std::fs::File::from(file)
-        .write_all(LAUNCHER)
-        .map_err(|error| Error::io(path.display(), &error))?;
-    let opened =
-        rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(wrap);
-    let _ = std::fs::remove_file(&path);
-    opened
+    let folder = owner::state_folder();
+    let wrap = |errno| Error::syscall(format!("open({}, O_TMPFILE)", folder.display()), errno);
+    let write = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+    let file = rustix::fs::open(&folder, write, Mode::from_raw_mode(0o700)).map_err(wrap)?;
+    let mut file = std::fs::File::from(file);
+    file.write_all(LAUNCHER).map_err(|error| Error::io(folder.display(), &error))?;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::syscall(path, errno))
 }
 
 /// Memory that nobody can change any more (memfd_create(2), sealed).
@@ -312,12 +333,9 @@ pub(crate) fn receive_with_sender(
     socket: &OwnedFd,
     bytes: &mut [u8],
 ) -> Result<(usize, Vec<OwnedFd>, Option<OwnedFd>), Errno> {
-    let came = loop {
-        match leanbox_sys::socket::receive(socket.as_raw_fd(), bytes) {
-            Err(leanbox_sys::Errno::INTR) => {}
-            other => break other.map_err(|errno| Errno::from_raw_os_error(errno.0))?,
-        }
-    };
+    let came = leanbox_sys::socket::receive(socket.as_raw_fd(), bytes)
+        .and_then(Received::whole)
+        .map_err(|errno| Errno::from_raw_os_error(errno.0))?;
     // SAFETY: see above; each is taken once.
     let own = |fd: &i32| unsafe { OwnedFd::from_raw_fd(*fd) };
     let sender = Some(&came.sender).filter(|fd| **fd >= 0).map(own);

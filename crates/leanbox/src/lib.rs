@@ -65,7 +65,7 @@ pub use limits::{
 };
 pub use mounts::{Bind, Device, Tmpfs};
 pub use outcome::{Captured, Cause, End, Outcome};
-pub use owner::{reclaim, state_folder};
+pub use owner::{DeadOwner, dead_owners, reclaim, reclaim_dead_owners, state_folder};
 pub use policy::{Network, Policy};
 pub use pool::{Pool, PoolBuilder};
 pub use rootfs::Rootfs;

@@ -11,7 +11,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use std::mem::offset_of;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The mailboxes of a template's slots.
 #[derive(Debug)]
@@ -37,22 +37,23 @@ impl Mailboxes {
     /// Posts a start (a [`Start`](leanbox_launcher::wire::Start) and its data) and wakes the
     /// container parked at `place`. Whether somebody slept there: one that was just about to is
     /// not counted.
-    pub(crate) fn post(&self, place: u32, go: u32, message: &[u8], stamp: bool) -> bool {
+    pub(crate) fn post(&self, place: u32, go: u32, message: &[u8], stamp: bool) -> Result<bool> {
         let base = base(place);
         self.0.write(base + offset_of!(Mailbox, start), message);
         if stamp {
             self.0.write(base + offset_of!(Mailbox, stamp), &1u32.to_ne_bytes());
         }
-        let Some(word) = self.0.word(base + offset_of!(Mailbox, go)) else { return false };
+        let Some(word) = self.0.word(base + offset_of!(Mailbox, go)) else { return Ok(false) };
         word.store(go, Ordering::Release);
-        sync::wake_all(word).is_ok_and(|woken| woken > 0)
+        wake(word).map(|woken| woken > 0)
     }
 
     /// Has the launcher at `place` park the next container.
     pub(crate) fn order(&self, place: u32, park: Park) {
         if let Some(word) = self.0.word(base(place) + offset_of!(Mailbox, order)) {
             word.store(park as u32, Ordering::Release);
-            let _ = sync::wake_all(word);
+            // One that hears nothing parks nobody, and is thrown away.
+            let _ = wake(word);
         }
     }
 
@@ -73,6 +74,13 @@ impl Mailboxes {
             self.0.clear(base, MAILBOX_BYTES);
         }
     }
+}
+
+/// Whoever is not woken sleeps on, so it is tried again where the kernel lacks memory for it.
+fn wake(word: &AtomicU32) -> Result<usize> {
+    let again = |_| sync::wake_all(word);
+    let woken = sync::wake_all(word).or_else(again).or_else(again);
+    woken.map_err(|errno| Error::syscall("futex(mailbox)", Errno::from_raw_os_error(errno.0)))
 }
 
 fn base(place: u32) -> usize {

@@ -10,6 +10,7 @@ use crate::{Error, ErrorKind, Result, probe};
 use leanbox_launcher::wire::{Ask, Kind, Report, Request, message_of};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// A slot that is being made, from nothing or from a cold one.
 #[derive(Debug)]
@@ -141,7 +142,7 @@ impl Making {
         let answer = keeper.answer(self.ground.number).map_err(|error| (error, false))?;
         answer.fd.ok_or_else(|| {
             let error = step_error(plan, answer.reply.step, answer.reply.errno, false);
-            (error.during("making a slot"), true)
+            (error.during("making a slot"), answer.reply.pid == 0)
         })
     }
 
@@ -222,6 +223,9 @@ fn request(keeper: &Keeper, ground: &Ground, group: Option<&Group>, cold: bool) 
     Ok(socket)
 }
 
+/// How long a slot may take from one of its words to the next: with the least CPU limit some
+/// seconds.
+const MAKING_PATIENCE: Duration = Duration::from_secs(60);
 /// How long one that could not be parked may take to be gone.
 const UNMADE_MS: i64 = 1000;
 
@@ -269,19 +273,21 @@ fn first_reports(socket: &OwnedFd, launcher: &OwnedFd, plan: &Plan) -> Result<Re
 
 /// One of them: nothing hostile has run yet, so it may take its time.
 fn first_report(socket: &OwnedFd, launcher: &OwnedFd, plan: &Plan) -> Result<Came> {
-    loop {
-        match receive_report(socket, plan) {
-            Err(error)
-                if error.errno() == Some(Errno::AGAIN.raw_os_error())
-                    && !has_ended(launcher, 0) => {}
-            other => return other,
+    for _ in 0..MAKING_PATIENCE.as_secs() / PATIENCE.as_secs() {
+        if let Some(came) = receive_report(socket, plan)? {
+            return Ok(came);
+        }
+        if has_ended(launcher, 0) {
+            return receive_report(socket, plan)?.ok_or_else(gone);
         }
     }
+    let text = format!("making a slot: its launcher said nothing for {MAKING_PATIENCE:?}");
+    Err(Error::new(ErrorKind::Gone, text).remedy("is its CPU limit too small, or was it stopped?"))
 }
 
 /// The container that was parked next, if its slot says so in time.
 pub(crate) fn next_container(socket: &OwnedFd, plan: &Plan) -> Result<OwnedFd> {
-    receive_report(socket, plan)?.container(plan)
+    receive_report(socket, plan)?.ok_or_else(gone)?.container(plan)
 }
 
 /// A report and what came with it.
@@ -304,13 +310,16 @@ fn gone() -> Error {
         .remedy("is the memory limit too small?")
 }
 
-fn receive_report(socket: &OwnedFd, plan: &Plan) -> Result<Came> {
+/// `None` where none came in [`PATIENCE`].
+fn receive_report(socket: &OwnedFd, plan: &Plan) -> Result<Option<Came>> {
     let mut bytes = [0; size_of::<Report>()];
-    let (length, fds, sender) = receive_with_sender(socket, &mut bytes)
-        .map_err(|errno| Error::syscall("recvmsg(launcher)", errno))?;
+    let (length, fds, sender) = match receive_with_sender(socket, &mut bytes) {
+        Err(Errno::AGAIN) => return Ok(None),
+        came => came.map_err(|errno| Error::syscall("recvmsg(launcher)", errno))?,
+    };
     let report = message_of::<Report>(&bytes[..length]).ok_or_else(gone)?;
     if ![Kind::Ready, Kind::Opened, Kind::Cold].iter().any(|kind| *kind as u32 == report.kind) {
         return Err(step_error(plan, report.step, report.errno, false).during("making a slot"));
     }
-    Ok(Came { kind: report.kind, fds, sender })
+    Ok(Some(Came { kind: report.kind, fds, sender }))
 }

@@ -2,13 +2,16 @@
 //! long as its process lives. It says which id blocks, groups and folders are in use, so that
 //! whoever starts next can tell what a dead owner left, and reclaims it.
 
-use crate::{Error, Result, cgroup, userns};
+mod reclaim;
+mod record;
+
+use crate::{Error, Result, userns};
 use leanbox_launcher::wire::{BLOCKS_MAX, IDS_PER_SLOT};
+pub use reclaim::{DeadOwner, dead_owners, reclaim, reclaim_dead_owners};
+use record::Record;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
-use std::io::{Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,18 +26,6 @@ const MACHINE: &str = "/run/leanbox";
 /// Blocks reserved at a time: few, so that many owners find room.
 const CHUNK: usize = 16;
 
-/// A piece of a record: written for people and for whoever reclaims.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Record {
-    boot_id: String,
-    pid_namespace: String,
-    pid: u32,
-    start_time: u64,
-    blocks: Vec<u32>,
-    groups: Vec<PathBuf>,
-    folders: Vec<PathBuf>,
-}
-
 /// This process as owner of one template's things.
 #[derive(Debug)]
 pub(crate) struct Owner {
@@ -42,8 +33,6 @@ pub(crate) struct Owner {
     folder: PathBuf,
     file: File,
     record: Record,
-    /// Bytes of the record as written.
-    length: usize,
     free: Vec<u32>,
     /// Whose the blocks are, where the state folder is not the machine's.
     ids: Option<Box<Owner>>,
@@ -95,20 +84,20 @@ impl Owner {
     fn register_in(folder: PathBuf, kind: &str, ids: Option<Box<Self>>) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         make_private(&folder)?;
-        let me = identify()?;
+        let me = Record::of_this_process()?;
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{kind}-{}-{}-{count}", me.pid, me.start_time);
         let _lock = lock_state(&folder)?;
-        reclaim_dead(&folder);
+        reclaim::reclaim_in(&folder, &me.boot_id)?;
         let path = folder.join(&name);
-        let file = open_record(&path, true).map_err(|e| Error::syscall(path.display(), e))?;
+        let file = record::open(&path, true).map_err(|e| Error::syscall(path.display(), e))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|errno| Error::syscall(format!("flock({})", path.display()), errno))?;
-        let mut owner = Self { name, folder, file, record: me, length: 0, free: Vec::new(), ids };
+        let record = Record::default();
+        let mut owner = Self { name, folder, file, record, free: Vec::new(), ids };
+        owner.write(me)?;
         if owner.ids.is_none() && has_blocks() {
             owner.reserve(CHUNK)?;
-        } else {
-            owner.write()?;
         }
         Ok(owner)
     }
@@ -124,14 +113,12 @@ impl Owner {
             // What lives in them has the ids.
             ids.owns_groups(groups.clone())?;
         }
-        self.record.groups = groups;
-        self.write()
+        self.write(Record { groups, ..Record::default() })
     }
 
     /// Writes down a folder before it is made.
     pub(crate) fn owns_folder(&mut self, folder: PathBuf) -> Result<()> {
-        self.record.folders.push(folder);
-        self.write()
+        self.write(Record { folders: vec![folder], ..Record::default() })
     }
 
     /// A block that no other live slot has.
@@ -162,8 +149,8 @@ impl Owner {
 
     fn reserve(&mut self, count: usize) -> Result<()> {
         let mut taken = vec![false; BLOCKS_MAX];
-        for record in records(&self.folder).filter_map(|path| read_record(&path)) {
-            for block in record.blocks {
+        for path in record::all_in(&self.folder)? {
+            for block in Record::read(&path)?.unwrap_or_default().blocks {
                 if let Some(entry) = taken.get_mut(block as usize) {
                     *entry = true;
                 }
@@ -171,25 +158,15 @@ impl Owner {
         }
         let free = (0u32..).zip(&taken).filter(|(_, taken)| !**taken).map(|(block, _)| block);
         let mut got: Vec<u32> = free.take(count).collect();
-        self.record.blocks.extend(&got);
+        self.write(Record { blocks: got.clone(), ..Record::default() })?;
         got.reverse();
         self.free.extend(got);
-        self.write()
+        Ok(())
     }
 
-    fn write(&mut self) -> Result<()> {
-        let path = self.folder.join(&self.name);
-        let text = serde_json::to_vec(&self.record)
-            .map_err(|error| Error::invalid(format!("{}: {error}", path.display())))?;
-        self.file
-            .rewind()
-            .and_then(|()| self.file.write_all(&text))
-            .and_then(|()| match text.len() < self.length {
-                true => self.file.set_len(text.len() as u64),
-                false => Ok(()),
-            })
-            .map_err(|error| Error::io(path.display(), &error))?;
-        self.length = text.len();
+    fn write(&mut self, piece: Record) -> Result<()> {
+        piece.append_to(&self.file, &self.folder.join(&self.name))?;
+        self.record.add(piece);
         Ok(())
     }
 }
@@ -200,28 +177,10 @@ impl Drop for Owner {
             let _ = fs::remove_dir_all(folder);
         }
         // A forked child may live on in its group: the record stays for whoever reclaims next.
-        if !self.record.groups.iter().any(|group| group.exists()) {
+        if !self.record.groups.iter().any(|group| reclaim::is_there(group)) {
             let _ = fs::remove_file(self.folder.join(&self.name));
         }
     }
-}
-
-/// What dead owners left is ended and removed; returns how many there were.
-///
-/// # Errors
-/// The state folder cannot be opened.
-pub fn reclaim() -> Result<usize> {
-    let folder = state_folder();
-    make_private(&folder)?;
-    let dead = {
-        let _lock = lock_state(&folder)?;
-        reclaim_dead(&folder)
-    };
-    if let Some(machine) = machine_folder(&folder)? {
-        let _lock = lock_state(&machine)?;
-        reclaim_dead(&machine);
-    }
-    Ok(dead)
 }
 
 /// The machine's folder, where it is another than the state folder and can be written to. Without
@@ -245,51 +204,6 @@ fn machine_folder(state: &Path) -> Result<Option<PathBuf>> {
 /// Whether slots can have ids of their own: not in a user namespace without leanbox's.
 pub(crate) fn has_blocks() -> bool {
     userns::has_machine_ids(FIRST_ID, LAST_ID)
-}
-
-fn reclaim_dead(folder: &Path) -> usize {
-    records(folder).filter(|path| reclaim_one(path)).count()
-}
-
-/// Whether the record's owner was dead; then all it names is gone.
-fn reclaim_one(path: &Path) -> bool {
-    let Ok(file) = open_record(path, false) else { return false };
-    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        return false;
-    }
-    let record = read_record(path).unwrap_or_default();
-    let mut clean = true;
-    if record.boot_id == boot_id() {
-        clean = record.groups.iter().all(|group| cgroup::remove_tree(group).is_ok());
-    }
-    for left in &record.folders {
-        // A copy that was being made may still grow for a moment.
-        clean &= fs::remove_dir_all(left).is_ok() || !left.exists();
-    }
-    // A record whose groups are still busy keeps its id blocks reserved until the next try.
-    clean && fs::remove_file(path).is_ok()
-}
-
-fn records(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("leanbox-"))
-        .map(|entry| entry.path())
-}
-
-fn read_record(path: &Path) -> Option<Record> {
-    let mut text = String::new();
-    open_record(path, false).ok()?.take(1 << 20).read_to_string(&mut text).ok()?;
-    // Its owner may be about to cut off what a longer text left at the end.
-    serde_json::Deserializer::from_str(&text).into_iter().next()?.ok()
-}
-
-fn open_record(path: &Path, create: bool) -> Result<File, Errno> {
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let flags = if create { flags | OFlags::CREATE | OFlags::EXCL } else { flags };
-    rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).map(File::from)
 }
 
 /// Makes the state folder. One that others may write to is refused: what a record there names is
@@ -321,31 +235,6 @@ fn lock_state(folder: &Path) -> Result<OwnedFd> {
         Ok(dir)
     });
     locked.map_err(|errno| Error::syscall(format!("flock({})", folder.display()), errno))
-}
-
-fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_string()
-}
-
-/// This process: a pid alone means nothing after it has ended.
-fn identify() -> Result<Record> {
-    let stat = fs::read_to_string("/proc/self/stat")
-        .map_err(|error| Error::io("/proc/self/stat", &error).remedy("mount /proc"))?;
-    let start_time = stat
-        .rsplit_once(')')
-        .and_then(|(_, rest)| rest.split_whitespace().nth(19)?.parse().ok())
-        .unwrap_or(0);
-    let pid_namespace = fs::read_link("/proc/self/ns/pid")
-        .map(|link| link.display().to_string())
-        .unwrap_or_default();
-    let record = Record {
-        boot_id: boot_id(),
-        pid_namespace,
-        pid: std::process::id(),
-        start_time,
-        ..Record::default()
-    };
-    Ok(record)
 }
 
 #[cfg(test)]
@@ -386,6 +275,6 @@ mod tests {
         folders[..2].iter().for_each(|folder| fs::remove_dir(folder).unwrap());
         let ours = format!("leanbox-ids-{}-", std::process::id());
         let left = |path: PathBuf| path.to_string_lossy().contains(&ours);
-        assert!(!records(Path::new(MACHINE)).any(left));
+        assert!(!record::all_in(Path::new(MACHINE)).unwrap().into_iter().any(left));
     }
 }

@@ -194,6 +194,7 @@ impl Plan {
             Step::TERMINAL => "ioctl(TIOCSCTTY)".into(),
             Step::LIMITS => "prlimit(ulimits)".into(),
             Step::DESCRIPTOR => "dup3(descriptor)".into(),
+            Step::TELL => "sendmsg(host)".into(),
             Step::WORKDIR => format!("chdir({:?})", self.workdir),
             step => format!("keeper set-up, step {}", step.saturating_sub(Step::KEEPER) / 16),
         }
@@ -292,5 +293,12 @@ impl Layout {
 
 /// The error of a step, told with the plan's words.
 pub(crate) fn step_error(plan: &Plan, step: u32, errno: i32, holder: bool) -> crate::Error {
-    crate::Error::syscall(plan.words_for(step, holder), Errno::from_raw_os_error(errno))
+    let errno = Errno::from_raw_os_error(errno);
+    let error = crate::Error::syscall(plan.words_for(step, holder), errno);
+    match (step, errno) {
+        (Step::USER_NAMESPACE | Step::CLONE | Step::PARK, Errno::AGAIN) => {
+            error.remedy("too many processes: end some, or raise pids.max (ulimit -u)")
+        }
+        _ => error,
+    }
 }

@@ -11,6 +11,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::process::Stdio;
 
 /// The overflow id (proc(5), `/proc/sys/kernel/overflowuid`).
 const NOBODY: u32 = 65_534;
@@ -47,15 +48,20 @@ fn cp() -> Result<&'static Path> {
 
 /// cp(1) knows holes, hard links, extended attributes and reflinks.
 fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    let status = std::process::Command::new(cp()?)
+    // Its words come here: they are for our one line, and one that has outlived us, and whose copy
+    // was removed, has nobody to tell, and ends.
+    let done = std::process::Command::new(cp()?)
         .args(["-a", "--reflink=auto", "--no-target-directory", "--"])
         .args([from, to])
-        .status()
+        .stdin(Stdio::null())
+        .output()
         .map_err(|error| Error::io("cp", &error))?;
-    if status.success() {
+    if done.status.success() {
         return Ok(());
     }
-    let text = format!("owner-shifted copy of {} in {}: cp {status}", from.display(), to.display());
+    let words = String::from_utf8_lossy(&done.stderr);
+    let why = words.lines().next().map_or_else(|| format!("cp: {}", done.status), String::from);
+    let text = format!("owner-shifted copy of {} in {}: {why}", from.display(), to.display());
     Err(Error::new(ErrorKind::Exhausted, text))
 }
 

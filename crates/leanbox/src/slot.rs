@@ -78,6 +78,8 @@ pub(crate) enum Told {
     Failed(u32, i32),
     /// The launcher is gone.
     Gone,
+    /// The kernel did not tell.
+    Unknown(Errno),
 }
 
 impl Slot {
@@ -94,13 +96,14 @@ impl Slot {
         // One that executes nothing places no streams.
         if !fds.is_empty() && go == Go::Exec {
             self.gave_fds = true;
-            send_with_fds(&self.socket, &[0; 8], fds).map_err(|errno| {
-                Error::syscall("sendmsg(start)", errno).with_kind(ErrorKind::Gone)
+            send_with_fds(&self.socket, &[0; 8], fds).map_err(|errno| match errno {
+                Errno::PIPE | Errno::CONNRESET => died_before(),
+                _ => Error::syscall("sendmsg(start)", errno).with_kind(ErrorKind::Gone),
             })?;
         }
-        let woken = mailboxes.post(self.ground.place, go as u32, message, stamp);
+        let woken = mailboxes.post(self.ground.place, go as u32, message, stamp)?;
         if !woken && self.was_killed() {
-            return Err(Error::new(ErrorKind::Gone, "the slot died before its start"));
+            return Err(died_before());
         }
         Ok(())
     }
@@ -113,7 +116,7 @@ impl Slot {
     }
 
     /// Waits for the end.
-    pub(crate) fn await_end(&self) -> Told {
+    pub(crate) fn await_end(&self, keeper: &Keeper) -> Told {
         loop {
             if !probe::kernel_tells_ends() {
                 // A blocking look: the socket's own time limit is our patience.
@@ -127,6 +130,14 @@ impl Slot {
             if has_ended(&self.container, 0) {
                 return self.try_end().unwrap_or(Told::Gone);
             }
+            self.end_with(keeper);
+        }
+    }
+
+    /// What v1 has frozen does not die with its keeper: seen while nothing else is heard of it.
+    pub(crate) fn end_with(&self, keeper: &Keeper) {
+        if keeper.is_gone() {
+            self.group.end_freeze();
         }
     }
 
@@ -145,7 +156,7 @@ impl Slot {
             }
             Ok(Some(status)) => Some(Told::Ended(status)),
             Ok(None) => None,
-            Err(_) => Some(Told::Gone),
+            Err(errno) => Some(Told::Unknown(Errno::from_raw_os_error(errno.0))),
         }
     }
 
@@ -153,7 +164,12 @@ impl Slot {
     /// kernels, how it ended.
     fn reported(&self, flags: RecvFlags) -> Option<Told> {
         let mut bytes = [0u8; size_of::<Report>()];
-        let length = match recv(&self.socket, &mut bytes, flags) {
+        // Told once, and before what was sent: it ended without having read all that it was given.
+        let came = match recv(&self.socket, &mut bytes, flags) {
+            Err(Errno::CONNRESET) => recv(&self.socket, &mut bytes, flags),
+            other => other,
+        };
+        let length = match came {
             Ok((length, _)) => length,
             Err(Errno::AGAIN | Errno::INTR) => return None,
             Err(_) => 0,
@@ -245,6 +261,10 @@ impl Slot {
     }
 }
 
+fn died_before() -> Error {
+    Error::new(ErrorKind::Gone, "the slot died before its start")
+}
+
 /// Nothing asked for, so that only POLLHUP wakes: a pidfd's process was reaped, and its exit
 /// status is known (pidfd_open(2), Linux 6.9).
 const REAPED: PollFlags = PollFlags::empty();
@@ -320,6 +340,12 @@ impl Dying {
         kill_by(&launcher, shared);
         group.iter().for_each(Group::end_freeze);
         Self { remains: Freed { ground, group }, launcher, killed_at: Instant::now() }
+    }
+
+    /// In case that the first signal did not get there.
+    pub(crate) fn killed_again(self) -> Self {
+        let Freed { ground, group } = self.remains;
+        Self { killed_at: self.killed_at, ..Self::killed(ground, group, self.launcher) }
     }
 
     /// Readable when it is gone.

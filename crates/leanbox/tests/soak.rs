@@ -146,8 +146,8 @@ fn blocks() -> usize {
     let own = records.filter(|entry| entry.file_name().to_string_lossy().starts_with(&name));
     own.map(|entry| {
         let text = fs::read_to_string(entry.path()).unwrap();
-        let (_, rest) = text.split_once("\"blocks\":[").unwrap();
-        rest.split(']').next().unwrap().split(',').count()
+        let pieces = text.split("\"blocks\":[").skip(1);
+        pieces.map(|piece| piece.split(']').next().unwrap().split(',').count()).sum::<usize>()
     })
     .sum()
 }

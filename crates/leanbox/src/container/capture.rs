@@ -8,6 +8,7 @@ use crate::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::fs::File;
+use std::io::ErrorKind::{Interrupted, WouldBlock};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -64,21 +65,23 @@ impl Captures {
     }
 
     /// Reads what there is of those that are ready.
-    pub(super) fn read(&mut self, ready: [bool; 2]) {
+    pub(super) fn read(&mut self, ready: [bool; 2]) -> Result<()> {
         for (capture, ready) in self.both.iter_mut().zip(ready) {
             if let Some(capture) = capture.as_mut().filter(|_| ready) {
-                capture.open = capture.read_some(&mut self.left_bytes, &mut self.too_much);
+                capture.open = capture.read_some(&mut self.left_bytes, &mut self.too_much)?;
             }
         }
+        Ok(())
     }
 
-    /// Everything that is left, for a bounded time; whether it was too much.
-    pub(super) fn drain(&mut self) -> ([Captured; 2], bool) {
+    /// Everything that is left, for a bounded time.
+    pub(super) fn drain(&mut self) -> Result<[Captured; 2]> {
         let Self { both, left_bytes, too_much } = self;
-        let kept = both.each_mut().map(|capture| {
-            capture.take().map(|one| one.drain(left_bytes, too_much)).unwrap_or_default()
+        let [stdout, stderr] = both.each_mut().map(|capture| match capture.take() {
+            Some(capture) => capture.drain(left_bytes, too_much),
+            None => Ok(Captured::default()),
         });
-        (kept, *too_much)
+        Ok([stdout?, stderr?])
     }
 }
 
@@ -88,11 +91,12 @@ impl Capture {
     }
 
     /// Reads what is there; false at the end.
-    fn read_some(&mut self, left_bytes: &mut Option<u64>, too_much: &mut bool) -> bool {
+    fn read_some(&mut self, left_bytes: &mut Option<u64>, too_much: &mut bool) -> Result<bool> {
         let mut buffer = [0; 16 * 1024];
         let length = match self.file.read(&mut buffer) {
-            Ok(0) => return false,
-            Err(error) => return error.kind() == std::io::ErrorKind::Interrupted,
+            Ok(0) => return Ok(false),
+            Err(error) if [Interrupted, WouldBlock].contains(&error.kind()) => return Ok(true),
+            Err(error) => return Err(Error::io("read(captured output)", &error)),
             Ok(length) => length,
         };
         let most = left_bytes.map_or(length, |left| usize::try_from(left).unwrap_or(length));
@@ -102,28 +106,29 @@ impl Capture {
             *left -= taken as u64;
         }
         match &mut self.pass {
-            Some(to) => return taken == 0 || to.write_all(&buffer[..taken]).is_ok(),
+            Some(to) => return Ok(taken == 0 || to.write_all(&buffer[..taken]).is_ok()),
             None => {
                 let room = self.max_bytes.saturating_sub(self.kept.bytes.len()).min(taken);
                 self.kept.bytes.extend(&buffer[..room]);
                 self.kept.truncated |= room < length;
             }
         }
-        true
+        Ok(true)
     }
 
-    fn drain(mut self, left_bytes: &mut Option<u64>, too_much: &mut bool) -> Captured {
+    fn drain(mut self, left_bytes: &mut Option<u64>, too_much: &mut bool) -> Result<Captured> {
         let until = Instant::now() + DRAIN;
         while self.open {
             let left = until.saturating_duration_since(Instant::now());
             let mut fds = [PollFd::new(&self.file, PollFlags::IN)];
             match poll(&mut fds, Some(&timespec(left))) {
                 Err(Errno::INTR) => {}
-                Ok(1) if self.read_some(left_bytes, too_much) => {}
-                _ => self.open = false,
+                Err(errno) => return Err(Error::syscall("poll(captured output)", errno)),
+                Ok(0) => self.open = false,
+                Ok(_) => self.open = self.read_some(left_bytes, too_much)?,
             }
         }
-        self.kept
+        Ok(self.kept)
     }
 }
 

@@ -75,7 +75,7 @@ impl Remains {
             Err(alive) if patience_ms < REAP_MS => {
                 let is_slow = alive.killed_at.elapsed() >= SLOW;
                 match is_slow {
-                    true => self.slow.push_back(*alive),
+                    true => self.slow.push_back(alive.killed_again()),
                     false => self.dying.push_front(*alive),
                 }
                 return is_slow;

@@ -46,7 +46,10 @@ pub(super) struct Tender {
 
 impl Tender {
     pub(super) fn begin(shared: &Arc<Shared>) -> Result<Self> {
-        let wrap = |error: &std::io::Error| Error::io("clone(the pool's tender)", error);
+        let wrap = |error: &std::io::Error| {
+            Error::io("clone(the pool's tender)", error)
+                .remedy("too many processes: end some, or raise pids.max (ulimit -u)")
+        };
         let own = Arc::clone(shared);
         let builder = std::thread::Builder::new().name("leanbox-pool".into());
         // The new thread inherits the mask.

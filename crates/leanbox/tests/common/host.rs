@@ -32,6 +32,12 @@ pub(crate) fn parent_of(pid: i32) -> i32 {
     field(&status(pid), "PPid").parse().unwrap()
 }
 
+/// That of a process which may have ended.
+pub(crate) fn try_parent_of(pid: i32) -> Option<i32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+}
+
 /// All processes of the machine.
 pub(crate) fn processes() -> Vec<i32> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
