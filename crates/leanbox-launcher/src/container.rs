@@ -2,11 +2,14 @@
 //! identity, session and capabilities it will run with, asleep on the slot's mailbox. A start
 //! is one word in it: it wakes, places its descriptors, and executes. Nothing here allocates.
 
+mod alone;
+
 use crate::crowd::Joining;
 use crate::wire::{
     Go, INLINE_MAX, Kind, Mailbox, Plan, PlanHeader, Report, SLOT_FD, START_FDS_MAX, Start, Step,
     bytes_of,
 };
+pub(crate) use alone::execute_alone;
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_void};
 use core::mem::MaybeUninit;
@@ -58,6 +61,8 @@ struct Given {
     seat: &'static Seat,
     /// What one in shared namespaces does for itself, and a launcher has done for its own.
     joining: Option<Joining>,
+    /// A second program in a slot, in memory of its own: it speaks for itself.
+    alone: bool,
 }
 
 /// A container that was cloned.
@@ -106,7 +111,9 @@ impl Seat {
         let mut pidfd: Fd = -1;
         let top = self.stack.get().cast::<u8>().wrapping_add(STACK_SIZE);
         // SAFETY: the last container has ended.
-        unsafe { (*self.given.get()).write(Given { plan, mailbox, seat: self, joining }) };
+        unsafe {
+            (*self.given.get()).write(Given { plan, mailbox, seat: self, joining, alone: false })
+        };
         // SAFETY: the mailbox is mapped as long as the process lives.
         unsafe { &*mailbox }.go.store(0, Ordering::Relaxed);
         let PlanHeader { reports_end, reuse, .. } = *plan.header();
@@ -183,7 +190,7 @@ impl Given {
         }
         self.seat.failed_step.store(step, Ordering::Relaxed);
         self.seat.failed_errno.store(errno.0, Ordering::Relaxed);
-        if self.plan.header().reports_end == 0 {
+        if self.alone || self.plan.header().reports_end == 0 {
             let (kind, status) = (Kind::Ended as u32, 127 << 8);
             let report = Report { kind, step, errno: errno.0, status };
             let _ = socket::send(SLOT_FD, bytes_of(&report), &[]);
@@ -294,6 +301,9 @@ fn execute(given: &Given, start: &Start, data: &mut [u8; INLINE_MAX], fds: &[Fd]
         if let Err(errno) = fd::chdir(text(u64::from(start.workdir))) {
             tell_and_give_up(given, tell, Step::WORKDIR, errno);
         }
+    }
+    if given.alone && fd::is_below_root() != Ok(true) {
+        tell_and_give_up(given, tell, Step::WORKDIR, Errno::NOENT);
     }
     let argv = relocate(data, start.argv);
     let envp = relocate(data, start.envp);

@@ -4,6 +4,7 @@
 //! never reads a word out of a slot.
 
 use crate::blocks::{Blocks, write_id_maps};
+use crate::enter;
 use crate::frozen::Frozen;
 use crate::ground::enter_minimal_mounts;
 use crate::launcher;
@@ -168,6 +169,8 @@ impl Keeper {
             self.hold(fds)
         } else if request.ask == Ask::Keep as u32 {
             keep(fds)
+        } else if request.ask == Ask::Enter as u32 {
+            enter::bring(self.plan, self.mapped, request, fds)
         } else {
             self.reset(request, fds)
         };

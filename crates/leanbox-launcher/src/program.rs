@@ -9,6 +9,7 @@ mod blocks;
 mod classic;
 mod container;
 mod crowd;
+mod enter;
 mod floor;
 mod frozen;
 mod ground;

@@ -4,10 +4,12 @@
 //! The host writes plans and requests and is trusted by keeper and launcher. Reports come out
 //! of a slot that hostile code may have taken over; the host treats them as hostile input.
 
+mod entry;
 mod floor;
 mod mailbox;
 mod plan;
 
+pub use entry::{ENTRY_GROUPS_MAX, Entry};
 pub use floor::{FLOOR_SAMPLES_MAX, FloorKind, FloorReply, FloorRequest};
 pub use mailbox::{INLINE_MAX, MAILBOX_BYTES, Mailbox, Seating};
 pub use plan::{Op, OpKind, Plan, PlanHeader, Table, Tree};
@@ -53,6 +55,9 @@ pub enum Ask {
     Reset,
     /// From now on thaw what is in this folder of v1's freezer before the end; descriptor: it.
     Thaw,
+    /// Bring a second program into a slot ([`Entry`]); descriptors: its socket, its launcher's
+    /// pidfd, then as for [`Ask::Make`] the groups.
+    Enter,
 }
 
 /// A request to a keeper.
@@ -78,7 +83,7 @@ pub struct Request {
 }
 
 /// A keeper's answer. If nothing failed, a descriptor comes along: of [`Ask::Make`],
-/// [`Ask::Hold`] and [`Ask::Keep`] the new process's pidfd, of [`Ask::Reset`] the new scratch;
+/// [`Ask::Hold`], [`Ask::Keep`] and [`Ask::Enter`] the new process's pidfd, of [`Ask::Reset`] the new scratch;
 /// none of [`Ask::Trees`] and [`Ask::Thaw`].
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]

@@ -172,6 +172,15 @@ pub fn fchdir(dir: Fd) -> Result<()> {
     unsafe { call(nr::FCHDIR, [int(dir)]) }.map(drop)
 }
 
+/// Whether the current directory lies below the root: getcwd(2) says `(unreachable)` of one that
+/// does not.
+pub fn is_below_root() -> Result<bool> {
+    let mut path = [0u8; 4096];
+    // SAFETY: the buffer is valid for its length.
+    unsafe { call(nr::GETCWD, [path.as_mut_ptr() as usize, path.len()]) }?;
+    Ok(path[0] == b'/')
+}
+
 /// ioctl(2) with a pointer or number.
 ///
 /// # Safety

@@ -1,28 +1,26 @@
 //! A running container, as `std::process::Child` is a running process: wait, kill, streams,
 //! and at the end the outcome.
 
-mod exec;
+pub(crate) mod capture;
+pub(crate) mod exec;
 mod pause;
 
+use self::capture::{Capture, split, wait_readable};
 use self::exec::{closed_or_ended, exec_error, word_of};
 use crate::deadline::Deadline;
-use crate::outcome::{Captured, End, Outcome};
-use crate::slot::{Slot, Told};
+use crate::outcome::{End, Outcome};
+use crate::slot::Slot;
 use crate::stdio::Ours;
-use crate::{Error, ErrorKind, Pool, Result};
+use crate::told::Told;
+use crate::{Error, ErrorKind, Pool, Process, Result};
 use leanbox_launcher::wire::Go;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::event::PollFlags;
 use rustix::process::{Signal, pidfd_send_signal};
 use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a captured stream is still read after the end, should something outside the slot
-/// hold it open.
-const DRAIN: Duration = Duration::from_secs(1);
 /// How long a start may take until the program is executed: with the least CPU limit some seconds.
 const EXEC_PATIENCE: Duration = Duration::from_secs(60);
 /// The longest sleep between two looks at a container that says nothing.
@@ -59,16 +57,6 @@ pub struct Container {
     pub stderr: Option<File>,
 }
 
-/// A captured stream.
-#[derive(Debug)]
-struct Capture {
-    file: File,
-    kept: Captured,
-    max_bytes: usize,
-    /// Its end has not been reached.
-    open: bool,
-}
-
 impl Container {
     pub(crate) fn new(
         pool: Pool,
@@ -77,23 +65,17 @@ impl Container {
         started: Started,
         program: &Arc<str>,
     ) -> Self {
-        let [stdin, stdout, stderr] = ours.map(|ours| match ours {
-            Some(Ours::Pipe(file)) => (Some(file), None),
-            Some(Ours::Capture(file, max_bytes)) => {
-                (None, Some(Capture { file, kept: Captured::default(), max_bytes, open: true }))
-            }
-            None => (None, None),
-        });
+        let ([stdin, stdout, stderr], captures) = split(ours);
         Self {
             pool,
             slot: Some(slot),
             started,
             program: Arc::clone(program),
             deadline: None,
-            captures: [stdout.1, stderr.1],
-            stdin: stdin.0,
-            stdout: stdout.0,
-            stderr: stderr.0,
+            captures,
+            stdin,
+            stdout,
+            stderr,
         }
     }
 
@@ -204,6 +186,37 @@ impl Container {
             .map_err(|errno| Error::syscall(format!("pidfd_send_signal({signal})"), errno))
     }
 
+    /// Starts a second program inside: in the container's namespaces, group, root, limits and
+    /// filter, as its user or another ([`Command::user`](crate::Command::user)), with its
+    /// environment and working directory unless the command has its own. It is brought in from
+    /// outside, so that nothing inside has a part in it, and ends with the container at the
+    /// latest; a container that ends by itself does not wait for it. Streams are inherited unless
+    /// set. The container's limits hold for both together: for a moment it needs room for two
+    /// more processes. A timeout of the command holds while the process is waited for.
+    ///
+    /// # Errors
+    /// `Gone` if the container has ended, `Busy` while it is paused or if nothing happens in it
+    /// for ten seconds, `Exhausted` at its limit of processes, `Unsupported` with policy shared;
+    /// else as for [`Command::spawn`](crate::Command::spawn).
+    pub fn exec(&self, command: &mut crate::Command) -> Result<Process> {
+        let slot = self.running("exec")?;
+        command.exec_in(&self.pool, slot).map_err(|error| error.during("exec"))
+    }
+
+    /// Sends a signal to all processes inside, as kill(2) with -1 would from there; what is forked
+    /// meanwhile may be missed. To end all, there is [`kill`](Self::kill).
+    ///
+    /// # Errors
+    /// No such signal, or `Gone` if the container has ended.
+    pub fn signal_all(&self, signal: i32) -> Result<()> {
+        let named = Signal::from_named_raw(signal)
+            .ok_or_else(|| Error::invalid(format!("{signal}: no such signal")))?;
+        let slot = self.running("signal")?;
+        let launcher = Some(slot.launcher()).filter(|_| !slot.ground.shared);
+        slot.group.members().signal(named, launcher);
+        Ok(())
+    }
+
     /// Its pidfd, for event loops: readable when the program has ended (pidfd_open(2)).
     ///
     /// # Panics
@@ -231,7 +244,7 @@ impl Container {
             }
             let next = [deadline, until].into_iter().flatten().min();
             let sleep = next.map_or(LOOK, |next| (next - now).min(LOOK));
-            let ready = wait_readable(slot, &self.captures, sleep)?;
+            let ready = wait_readable(slot.ending(), &self.captures, sleep)?;
             for (capture, ready) in self.captures.iter_mut().zip(&ready[1..]) {
                 if let Some(capture) = capture.as_mut().filter(|_| *ready) {
                     capture.open = capture.read_some();
@@ -314,58 +327,4 @@ impl Drop for Container {
             self.pool.discard(slot);
         }
     }
-}
-
-impl Capture {
-    /// Reads what is there; false at the end.
-    fn read_some(&mut self) -> bool {
-        let mut buffer = [0; 16 * 1024];
-        match self.file.read(&mut buffer) {
-            Ok(0) => false,
-            Err(error) => error.kind() == std::io::ErrorKind::Interrupted,
-            Ok(length) => {
-                let room = self.max_bytes.saturating_sub(self.kept.bytes.len()).min(length);
-                self.kept.bytes.extend(&buffer[..room]);
-                self.kept.truncated |= room < length;
-                true
-            }
-        }
-    }
-
-    /// Everything that is left, for a bounded time.
-    fn drain(mut self) -> Captured {
-        let until = Instant::now() + DRAIN;
-        while self.open {
-            let left = until.saturating_duration_since(Instant::now());
-            let mut fds = [PollFd::new(&self.file, PollFlags::IN)];
-            match poll(&mut fds, Some(&timespec(left))) {
-                Err(Errno::INTR) => {}
-                Ok(1) if self.read_some() => {}
-                _ => self.open = false,
-            }
-        }
-        self.kept
-    }
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 })
-}
-
-fn wait_readable(
-    slot: &Slot,
-    captures: &[Option<Capture>; 2],
-    sleep: Duration,
-) -> Result<[bool; 3]> {
-    let mut fds = vec![slot.end_event()];
-    let open = captures.iter().flatten().filter(|capture| capture.open);
-    fds.extend(open.map(|capture| PollFd::from_borrowed_fd(capture.file.as_fd(), PollFlags::IN)));
-    match poll(&mut fds, Some(&timespec(sleep))) {
-        Ok(_) | Err(Errno::INTR) => {}
-        Err(errno) => return Err(Error::syscall("poll(container)", errno)),
-    }
-    let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
-    let mut next = |open: bool| open && ready.next().unwrap_or(false);
-    let is_open = |capture: &Option<Capture>| capture.as_ref().is_some_and(|c| c.open);
-    Ok([next(true), next(is_open(&captures[0])), next(is_open(&captures[1]))])
 }

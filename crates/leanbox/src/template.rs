@@ -259,13 +259,12 @@ impl Inner {
     /// What a new slot stands on.
     pub(crate) fn ground(&self) -> Result<Ground> {
         let turn = self.upper.as_ref().map(Upper::turn).transpose()?;
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let number = self.number();
         let block = match self.shared_block {
             Some(block) => block,
             None => self.owner().take_block()?,
         };
-        let shared = self.crowd.is_some();
-        Ok(Ground { number, place: self.places.take()?, block, shared, _turn: turn })
+        Ok(Ground::new(number, self.places.take()?, block, self.crowd.is_some(), turn))
     }
 
     /// What the keeper is asked for namespaces that all slots share, in nobody's group.
@@ -273,12 +272,17 @@ impl Inner {
         let block = self.shared_block.unwrap_or(Block(0));
         Ok(Request {
             ask: Ask::Make as u32,
-            slot: self.next.fetch_add(1, Ordering::Relaxed),
+            slot: self.number(),
             block: block.0,
             id_base: block.first_id(),
             place: self.places.take()?,
             ..Request::default()
         })
+    }
+
+    /// A number for a request that is about no new slot.
+    pub(crate) fn number(&self) -> u32 {
+        self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A place that nothing has any more.
@@ -350,8 +354,7 @@ impl First {
     /// Asks for the first slot, on this group.
     fn begin(self, keeper: &Keeper, block: Block, turn: Option<Turn>) -> Result<Self> {
         let Self::Group(group) = self else { return Ok(self) };
-        let (number, place) = (FIRST, Places::FIRST);
-        let ground = Ground { number, place, block, shared: false, _turn: turn };
+        let ground = Ground::new(FIRST, Places::FIRST, block, false, turn);
         let asked = Making::ask(keeper, ground, Some(group), false);
         asked.map(Self::Slot).map_err(|unasked| unasked.0)
     }

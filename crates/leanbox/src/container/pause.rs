@@ -35,7 +35,7 @@ impl Container {
         freezer.and_then(|freezer| freezer.thaw()).map_err(|error| error.during("resume"))
     }
 
-    fn running(&self, what: &str) -> Result<&Slot> {
+    pub(super) fn running(&self, what: &str) -> Result<&Slot> {
         let ended = || Error::new(ErrorKind::Gone, format!("{what}: the container has ended"));
         self.slot.as_ref().filter(|slot| !has_ended(slot.container(), 0)).ok_or_else(ended)
     }
