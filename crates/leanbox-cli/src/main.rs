@@ -9,6 +9,7 @@ mod cli;
 mod doctor;
 mod gc;
 mod images;
+mod named;
 mod outcome;
 mod program;
 mod run;
@@ -39,6 +40,16 @@ fn answer() -> ExitCode {
         Verb::Images(args) => images::list(args),
         Verb::Rmi(args) => images::remove(args),
         Verb::Bench(args) => bench::run(args),
+        Verb::Ps(args) => named::verbs::ps(args),
+        Verb::Inspect(args) => named::verbs::inspect(args),
+        Verb::Logs(args) => named::verbs::logs(args),
+        Verb::Exec(args) => named::verbs::exec(args),
+        Verb::Pause(args) => named::verbs::pause(args),
+        Verb::Unpause(args) => named::verbs::unpause(args),
+        Verb::Kill(args) => named::verbs::kill(args),
+        Verb::Stop(args) => named::verbs::stop(args),
+        Verb::Wait(args) => named::verbs::wait(args),
+        Verb::Rm(args) => named::verbs::rm(args),
         Verb::Doctor => doctor::run(),
         Verb::Gc => gc::run(),
     };

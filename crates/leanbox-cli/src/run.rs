@@ -3,6 +3,8 @@
 //! Nothing is done before the start that the start does not need: the time of the whole command
 //! is what people feel.
 
+mod detach;
+
 use crate::images;
 use crate::outcome::{self, Failure, Json};
 use crate::program::{self, Asked, Files};
@@ -66,6 +68,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "")]
     json: Option<String>,
+    #[command(flatten)]
+    pub(crate) detach: detach::Detach,
     /// A root file system (with a slash in it: a folder; else an image, else a folder), then the
     /// command with its arguments [default: the image's command, else the app's main file]
     #[arg(value_name = "ROOTFS|NAME", required = true, trailing_var_arg = true)]
@@ -87,6 +91,9 @@ Exit codes: the program's own; 128+N if signal N ended it (137: killed, as when 
 
 /// Runs it to the program's end.
 pub(crate) fn run(args: &Args) -> ExitCode {
+    if args.detach.detach {
+        return detach::run(args);
+    }
     let json = match Json::open(args.json.as_deref()) {
         Ok(json) => json,
         Err(error) => return outcome::conclude(Err(error.into()), args, Json::None),
@@ -95,7 +102,17 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 impl Args {
-    fn limits(&self) -> Limits {
+    /// The word for the root.
+    pub(crate) fn root(&self) -> &str {
+        self.words.first().map(String::as_str).unwrap_or_default()
+    }
+
+    /// The words for its program.
+    pub(crate) fn words_behind_root(&self) -> &[String] {
+        self.words.get(1..).unwrap_or_default()
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
         Limits {
             memory_max_bytes: self.memory,
             pids_max: self.pids,
@@ -121,9 +138,8 @@ impl Args {
         Ok(container.wait()?)
     }
 
-    fn template(&self) -> Result<Template> {
-        let root = self.words.first().map(String::as_str).unwrap_or_default();
-        let mut builder = Template::builder(Rootfs::open(root_folder(root)?)?)
+    pub(crate) fn template(&self) -> Result<Template> {
+        let mut builder = Template::builder(Rootfs::open(root_folder(self.root())?)?)
             .limits(self.limits())
             .hostname(&self.hostname)
             .ahead();
@@ -136,10 +152,10 @@ impl Args {
         builder.build()
     }
 
-    fn command(&self, rootfs: &Rootfs) -> Result<Command> {
+    pub(crate) fn command(&self, rootfs: &Rootfs) -> Result<Command> {
         let own_path = self.env.iter().rfind(|(key, _)| key == "PATH");
         let asked = Asked {
-            words: self.words.get(1..).unwrap_or_default(),
+            words: self.words_behind_root(),
             entrypoint: self.entrypoint.as_deref(),
             workdir: self.workdir.as_deref(),
             path: own_path.and_then(|(_, value)| value.as_deref()),
