@@ -1,6 +1,6 @@
 //! The words of the command line: which there are, and one clear line where they make no sense.
 
-use crate::{bench, images, named, outcome, run, say, tell};
+use crate::{bench, gc, images, named, outcome, run, say, tell};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -64,7 +64,7 @@ pub(crate) enum Verb {
     /// Say what this kernel and user can do, and what is missing
     Doctor,
     /// Remove what commands that were killed left behind
-    Gc,
+    Gc(gc::Args),
 }
 
 const HELP: &str = "\

@@ -51,7 +51,7 @@ fn answer() -> ExitCode {
         Verb::Wait(args) => named::verbs::wait(args),
         Verb::Rm(args) => named::verbs::rm(args),
         Verb::Doctor => doctor::run(),
-        Verb::Gc => gc::run(),
+        Verb::Gc(args) => gc::run(args),
     };
     result.unwrap_or_else(|error| match images::interrupted() {
         // what a step says that was ended with us is not why it ended

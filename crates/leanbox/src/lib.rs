@@ -59,7 +59,7 @@ pub use fork::{Forked, ForkedChild, Inside};
 pub use image_config::ImageConfig;
 pub use limits::{Limits, parse_bytes, parse_cpus};
 pub use outcome::{Captured, End, Outcome};
-pub use owner::{reclaim, state_folder};
+pub use owner::{Abandoned, abandoned, reclaim, state_folder};
 pub use policy::{Network, Policy};
 pub use pool::{Pool, PoolBuilder};
 pub use process::{Exit, Process};

@@ -2,7 +2,10 @@
 //! long as its process lives. It says which id blocks, groups and folders are in use, so that
 //! whoever starts next can tell what a dead owner left, and reclaims it.
 
+mod abandoned;
+
 use crate::{Error, Result, cgroup};
+pub use abandoned::{Abandoned, abandoned};
 use leanbox_launcher::wire::{BLOCKS_MAX, IDS_PER_SLOT};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;

@@ -60,6 +60,10 @@ pub(crate) fn supervise(args: &Args) -> ExitCode {
             return told(&format!("{code} {error}"));
         }
     };
+    if supervisor.named.folder.is_absolute() {
+        // Nobody's folder is kept busy.
+        let _ = std::env::set_current_dir("/");
+    }
     let code = told(&format!("0 {name}"));
     let ended = supervisor.serve().and_then(|()| supervisor.end());
     let ended = ended.unwrap_or_else(|error| {
