@@ -39,6 +39,8 @@ pub(crate) enum Verb {
     Logs(named::verbs::LogsArgs),
     /// Run a second program in a detached container; exits as it does
     Exec(named::verbs::ExecArgs),
+    /// Copy between a detached container and here
+    Cp(named::cp::Args),
     /// Freeze detached containers
     Pause(named::verbs::NamesArgs),
     /// Let paused ones go on
@@ -115,8 +117,8 @@ fn one_line(message: &str, verb: Option<&str>) -> String {
     let text = paragraph.collect::<Vec<_>>().join(" ");
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let known = [
-        "run", "ps", "inspect", "logs", "exec", "pause", "unpause", "kill", "stop", "wait", "rm",
-        "build", "export", "images", "rmi", "bench", "doctor", "gc",
+        "run", "ps", "inspect", "logs", "exec", "cp", "pause", "unpause", "kill", "stop", "wait",
+        "rm", "build", "export", "images", "rmi", "bench", "doctor", "gc",
     ];
     match verb.filter(|verb| known.contains(verb)) {
         Some(verb) => format!("{text}; see leanbox {verb} --help"),

@@ -44,6 +44,7 @@ fn answer() -> ExitCode {
         Verb::Inspect(args) => named::verbs::inspect(args),
         Verb::Logs(args) => named::verbs::logs(args),
         Verb::Exec(args) => named::verbs::exec(args),
+        Verb::Cp(args) => named::cp::cp(args),
         Verb::Pause(args) => named::verbs::pause(args),
         Verb::Unpause(args) => named::verbs::unpause(args),
         Verb::Kill(args) => named::verbs::kill(args),

@@ -12,6 +12,7 @@
 //!              outcome  how it ended, as JSON, written whole
 //! ```
 
+pub(crate) mod cp;
 pub(crate) mod logs;
 pub(crate) mod protocol;
 pub(crate) mod supervisor;

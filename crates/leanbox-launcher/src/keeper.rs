@@ -5,6 +5,7 @@
 
 use crate::blocks::{Blocks, write_id_maps};
 use crate::enter;
+use crate::files;
 use crate::frozen::Frozen;
 use crate::ground::enter_minimal_mounts;
 use crate::launcher;
@@ -171,6 +172,8 @@ impl Keeper {
             keep(fds)
         } else if request.ask == Ask::Enter as u32 {
             enter::bring(self.plan, self.mapped, request, fds)
+        } else if request.ask == Ask::Files as u32 {
+            files::lend(self.mapped, fds)
         } else {
             self.reset(request, fds)
         };

@@ -27,6 +27,8 @@ mod crowd;
 #[allow(dead_code)]
 mod enter;
 #[allow(dead_code)]
+mod files;
+#[allow(dead_code)]
 mod floor;
 #[allow(dead_code)]
 mod frozen;

@@ -10,6 +10,7 @@ mod classic;
 mod container;
 mod crowd;
 mod enter;
+mod files;
 mod floor;
 mod frozen;
 mod ground;

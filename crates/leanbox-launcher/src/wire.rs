@@ -5,11 +5,13 @@
 //! of a slot that hostile code may have taken over; the host treats them as hostile input.
 
 mod entry;
+mod file;
 mod floor;
 mod mailbox;
 mod plan;
 
 pub use entry::{ENTRY_GROUPS_MAX, Entry};
+pub use file::{FILE_MESSAGE_MAX, FileAsk, FileReply, FileRequest};
 pub use floor::{FLOOR_SAMPLES_MAX, FloorKind, FloorReply, FloorRequest};
 pub use mailbox::{INLINE_MAX, MAILBOX_BYTES, Mailbox, Seating};
 pub use plan::{Op, OpKind, Plan, PlanHeader, Table, Tree};
@@ -58,6 +60,9 @@ pub enum Ask {
     /// Bring a second program into a slot ([`Entry`]); descriptors: its socket, its launcher's
     /// pidfd, then as for [`Ask::Make`] the groups.
     Enter,
+    /// Have files of a slot opened and made ([`FileRequest`]); descriptors: a socket for that, its
+    /// launcher's pidfd.
+    Files,
 }
 
 /// A request to a keeper.
@@ -83,7 +88,7 @@ pub struct Request {
 }
 
 /// A keeper's answer. If nothing failed, a descriptor comes along: of [`Ask::Make`],
-/// [`Ask::Hold`], [`Ask::Keep`] and [`Ask::Enter`] the new process's pidfd, of [`Ask::Reset`] the new scratch;
+/// [`Ask::Hold`], [`Ask::Keep`], [`Ask::Enter`] and [`Ask::Files`] the new process's pidfd, of [`Ask::Reset`] the new scratch;
 /// none of [`Ask::Trees`] and [`Ask::Thaw`].
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]

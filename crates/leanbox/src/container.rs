@@ -3,6 +3,7 @@
 
 pub(crate) mod capture;
 pub(crate) mod exec;
+pub(crate) mod files;
 mod pause;
 
 use self::capture::{Capture, split, wait_readable};
@@ -18,7 +19,7 @@ use rustix::event::PollFlags;
 use rustix::process::{Signal, pidfd_send_signal};
 use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a start may take until the program is executed: with the least CPU limit some seconds.
@@ -49,6 +50,8 @@ pub struct Container {
     /// Where it may be that nobody waits.
     deadline: Option<Deadline>,
     captures: [Option<Capture>; 2],
+    /// Who opens files inside for others.
+    ushers: Mutex<Vec<OwnedFd>>,
     /// The write end of its standard input, where piped.
     pub stdin: Option<File>,
     /// The read end of its standard output, where piped.
@@ -73,6 +76,7 @@ impl Container {
             program: Arc::clone(program),
             deadline: None,
             captures,
+            ushers: Mutex::default(),
             stdin,
             stdout,
             stderr,
@@ -272,6 +276,7 @@ impl Container {
         // Killed by the kernel or from outside while it was paused: the launcher is frozen yet.
         let thawed = slot.group.freezer().map_or(Ok(()), |freezer| freezer.thaw());
         let wall = self.started.began.elapsed();
+        self.end_files();
         let first_instruction = self.started.stamp_ns.map(|before| {
             let begun_ns = self.pool.template().inner.mailboxes.begun_ns(slot.ground.place);
             Duration::from_nanos(begun_ns.saturating_sub(before))
@@ -322,6 +327,7 @@ impl Drop for Container {
     fn drop(&mut self) {
         // Before its group may serve another.
         self.deadline = None;
+        self.end_files();
         if let Some(slot) = self.slot.take() {
             slot.kill_now();
             self.pool.discard(slot);

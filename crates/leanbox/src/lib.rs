@@ -53,6 +53,7 @@ mod upper;
 pub use capability::Capability;
 pub use command::Command;
 pub use container::Container;
+pub use container::files::{FileStat, Files};
 pub use error::{Error, ErrorKind, Result};
 pub use filter::default_filter;
 pub use fork::{Forked, ForkedChild, Inside};

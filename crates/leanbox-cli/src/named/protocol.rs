@@ -27,6 +27,8 @@ pub(crate) enum Request {
     Pause,
     Unpause,
     Exec(Exec),
+    /// A socket of [`leanbox::Files`], which comes with the reply.
+    Files,
 }
 
 /// A second program; its three streams come along.
@@ -71,6 +73,15 @@ pub(crate) fn serve(named: &Named) -> Result<OwnedFd> {
 
 /// Asks, and waits for the answer.
 pub(crate) fn ask(named: &Named, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply> {
+    ask_for(named, request, fds).map(|(reply, _)| reply)
+}
+
+/// The same, with the descriptors that come with it.
+pub(crate) fn ask_for(
+    named: &Named,
+    request: &Request,
+    fds: &[BorrowedFd<'_>],
+) -> Result<(Reply, Vec<OwnedFd>)> {
     if !named.has_host() {
         return Err(named.not_running());
     }
@@ -84,8 +95,10 @@ pub(crate) fn ask(named: &Named, request: &Request, fds: &[BorrowedFd<'_>]) -> R
         errno => Error::syscall("connect(host of the container)", errno),
     })?;
     send(&socket, request, fds)?;
-    let (reply, _) = receive::<Reply>(&socket)?;
-    reply.ok_or_else(|| Error::new(ErrorKind::Gone, format!("{:?} has ended", named.name)))
+    let (reply, fds) = receive::<Reply>(&socket)?;
+    let reply =
+        reply.ok_or_else(|| Error::new(ErrorKind::Gone, format!("{:?} has ended", named.name)));
+    Ok((reply?, fds))
 }
 
 /// One message.

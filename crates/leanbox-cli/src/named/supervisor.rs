@@ -31,6 +31,13 @@ struct Second {
     waits: OwnedFd,
 }
 
+/// What came of a request.
+enum Done {
+    Nothing,
+    Second(Process),
+    Files(OwnedFd),
+}
+
 struct Supervisor {
     named: Named,
     /// Held until it ends.
@@ -202,14 +209,18 @@ impl Supervisor {
         }
         let Ok((Some(request), fds)) = protocol::receive::<Request>(&peer) else { return };
         let reply = match self.carry_out(request, fds) {
-            Ok(Some(process)) => return self.seconds.push(Second { process, waits: peer }),
-            Ok(None) => Reply::default(),
+            Ok(Done::Second(process)) => return self.seconds.push(Second { process, waits: peer }),
+            Ok(Done::Files(socket)) => {
+                let _ = protocol::send(&peer, &Reply::default(), &[socket.as_fd()]);
+                return;
+            }
+            Ok(Done::Nothing) => Reply::default(),
             Err(error) => failed(&error),
         };
         let _ = protocol::send(&peer, &reply, &[]);
     }
 
-    fn carry_out(&mut self, request: Request, fds: Vec<OwnedFd>) -> Result<Option<Process>> {
+    fn carry_out(&mut self, request: Request, fds: Vec<OwnedFd>) -> Result<Done> {
         let mark = self.named.folder.join("paused");
         match request {
             Request::Signal(9) => self.container.kill(),
@@ -222,9 +233,12 @@ impl Supervisor {
                 self.container.resume()?;
                 let _ = std::fs::remove_file(mark);
             }
-            Request::Exec(exec) => return self.exec(exec, fds).map(Some),
+            Request::Exec(exec) => return self.exec(exec, fds).map(Done::Second),
+            Request::Files => {
+                return self.container.files().map(|files| Done::Files(files.into_socket()));
+            }
         }
-        Ok(None)
+        Ok(Done::Nothing)
     }
 
     fn exec(&self, exec: Exec, fds: Vec<OwnedFd>) -> Result<Process> {

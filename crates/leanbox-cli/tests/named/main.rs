@@ -4,6 +4,7 @@
 mod attacks;
 #[path = "../common/mod.rs"]
 mod common;
+mod copies;
 mod life;
 
 use common::{Done, Place, place};
