@@ -93,9 +93,6 @@ unsafe extern "C" {
         function: extern "C" fn(*mut c_void) -> !,
         argument: *mut c_void,
     ) -> isize;
-}
-
-unsafe extern "C" {
     fn leanbox_on_stack(stack_top: *mut u8, function: extern "C" fn() -> !) -> !;
 }
 
