@@ -1,6 +1,6 @@
 //! The words of the command line: which there are, and one clear line where they make no sense.
 
-use crate::{bench, gc, images, outcome, run, say, seccomp, tell};
+use crate::{bench, gc, images, named, outcome, run, say, seccomp, tell};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -31,6 +31,32 @@ struct RunAlone {
 pub(crate) enum Verb {
     /// Run a program in a container
     Run(Box<run::Args>),
+    /// List detached containers
+    Ps(named::verbs::PsArgs),
+    /// Say all that is known of detached containers, as JSON
+    Inspect(named::verbs::NamesArgs),
+    /// Print what a detached container printed, as far as it is kept (10 MiB)
+    Logs(named::verbs::LogsArgs),
+    /// Run a second program in a detached container; exits as it does
+    Exec(named::verbs::ExecArgs),
+    /// Copy between a detached container and here
+    Cp(named::cp::Args),
+    /// Freeze detached containers
+    Pause(named::verbs::NamesArgs),
+    /// Let paused ones go on
+    Unpause(named::verbs::NamesArgs),
+    /// Kill detached containers, or send their programs a signal
+    Kill(named::verbs::KillArgs),
+    /// End detached containers: SIGTERM, and after a while SIGKILL
+    Stop(named::verbs::StopArgs),
+    /// Wait until detached containers have ended; prints their exit codes
+    Wait(named::verbs::NamesArgs),
+    /// Say what detached containers use
+    Stats(named::use_of::StatsArgs),
+    /// Change limits of detached containers
+    Update(named::use_of::UpdateArgs),
+    /// Remove what is left of detached containers
+    Rm(named::verbs::RmArgs),
     /// Make an app folder an image, and export it if asked
     Build(images::BuildArgs),
     /// Export an image to a folder
@@ -108,7 +134,11 @@ fn one_line(message: &str, verb: Option<&str>) -> String {
     let paragraph = message.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
     let text = paragraph.collect::<Vec<_>>().join(" ");
     let text = text.strip_prefix("error: ").unwrap_or(&text);
-    let known = ["run", "build", "export", "images", "rmi", "bench", "seccomp", "doctor", "gc"];
+    let known = [
+        "run", "ps", "inspect", "logs", "exec", "cp", "pause", "unpause", "kill", "stop", "wait",
+        "stats", "update", "rm", "build", "export", "images", "rmi", "bench", "seccomp", "doctor",
+        "gc",
+    ];
     match verb.filter(|verb| known.contains(verb)) {
         Some(verb) => format!("{text}; see leanbox {verb} --help"),
         None => format!("{text}; see leanbox --help"),

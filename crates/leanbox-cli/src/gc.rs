@@ -1,5 +1,6 @@
 //! `leanbox gc`: removes what killed commands left behind, and says what that was.
 
+use crate::named::{Named, State};
 use crate::say;
 use leanbox::{DeadOwner, Error, ErrorKind, Result};
 use std::process::ExitCode;
@@ -25,19 +26,30 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 fn tell_what_is_left() -> Result<ExitCode> {
     let owners = leanbox::dead_owners()?;
     let builds = leanbox_image::Store::left_in_default()?;
+    let named: Vec<Named> = stale().collect();
+    named.iter().for_each(|named| say(&format!("would remove {}", words(named))));
     owners.iter().for_each(|owner| say(&format!("would remove {owner}")));
     if builds > 0 {
         say(&format!("would remove {}", left_by_builds(builds)));
     }
-    if owners.is_empty() && builds == 0 {
+    if owners.is_empty() && builds == 0 && named.is_empty() {
         say(NOTHING);
     }
     Ok(ExitCode::SUCCESS)
 }
 
+fn words(named: &Named) -> String {
+    format!("the record and logs of {:?}, whose host was killed", named.name)
+}
+
 fn remove_what_is_left() -> Result<ExitCode> {
     let owners = leanbox::reclaim_dead_owners()?;
     let builds = leanbox_image::Store::reclaim_default()?;
+    let named: Vec<Named> = stale().collect();
+    for named in &named {
+        named.remove()?;
+        say(&format!("removed {}", words(named)));
+    }
     for (owner, _) in owners.iter().filter(|(_, gone)| *gone) {
         say(&format!("removed {owner}"));
     }
@@ -47,7 +59,7 @@ fn remove_what_is_left() -> Result<ExitCode> {
     if let Some((owner, _)) = owners.iter().find(|(_, gone)| !gone) {
         return Err(does_not_end(owner));
     }
-    if owners.is_empty() && builds == 0 {
+    if owners.is_empty() && builds == 0 && named.is_empty() {
         say(NOTHING);
     }
     Ok(ExitCode::SUCCESS)
@@ -63,6 +75,14 @@ fn left_by_builds(count: usize) -> String {
 }
 
 const NOTHING: &str = "nothing to reclaim";
+
+/// Detached containers whose hosts were killed.
+fn stale() -> impl Iterator<Item = Named> {
+    // One without a record may be just beginning.
+    let is_stale =
+        |named: &Named| matches!(named.state(), State::HostGone) && named.record().is_some();
+    Named::all().into_iter().filter(is_stale)
+}
 
 /// How much it was, in words.
 pub(crate) fn reclaimed(owners: usize) -> String {

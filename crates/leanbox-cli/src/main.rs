@@ -9,6 +9,7 @@ mod cli;
 mod doctor;
 mod gc;
 mod images;
+mod named;
 mod outcome;
 mod program;
 mod run;
@@ -45,6 +46,19 @@ fn answer() -> ExitCode {
         Verb::Rmi(args) => images::remove(args),
         Verb::Bench(args) => bench::run(args),
         Verb::Seccomp(args) => seccomp::show(args),
+        Verb::Ps(args) => named::verbs::ps(args),
+        Verb::Inspect(args) => named::verbs::inspect(args),
+        Verb::Logs(args) => named::verbs::logs(args),
+        Verb::Exec(args) => named::verbs::exec(args),
+        Verb::Cp(args) => named::cp::cp(args),
+        Verb::Pause(args) => named::verbs::pause(args),
+        Verb::Unpause(args) => named::verbs::unpause(args),
+        Verb::Kill(args) => named::verbs::kill(args),
+        Verb::Stop(args) => named::verbs::stop(args),
+        Verb::Wait(args) => named::verbs::wait(args),
+        Verb::Stats(args) => named::use_of::stats(args),
+        Verb::Update(args) => named::use_of::update(args),
+        Verb::Rm(args) => named::verbs::rm(args),
         Verb::Doctor => doctor::run(),
         Verb::Gc(args) => gc::run(args),
     };

@@ -121,7 +121,7 @@ pub(crate) fn conclude(result: Result<Outcome, Failure>, args: &Args, json: Json
     ExitCode::from(code)
 }
 
-fn exit_code(outcome: &Outcome) -> u8 {
+pub(crate) fn exit_code(outcome: &Outcome) -> u8 {
     if outcome.timed_out { TIMED_OUT } else { u8::try_from(outcome.shell_code()).unwrap_or(FAILED) }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing is done before the start that the start does not need: the time of the whole command
 //! is what people feel.
 
+mod detach;
 mod limits;
 mod mounts;
 pub(crate) mod security;
@@ -59,6 +60,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "")]
     json: Option<String>,
+    #[command(flatten)]
+    pub(crate) detach: detach::Detach,
     /// A root file system (with a slash in it: a folder; else an image, else a folder), then the
     /// command with its arguments [default: the image's command, else the app's main file]
     #[arg(value_name = "ROOTFS|NAME", required = true, trailing_var_arg = true)]
@@ -97,6 +100,9 @@ past --output-max); 124 timed out, by --timeout or --cpu-time; 125 leanbox could
 
 /// Runs it to the program's end.
 pub(crate) fn run(args: &Args) -> ExitCode {
+    if args.detach.detach {
+        return detach::run(args);
+    }
     let json = match Json::open(args.json.as_deref()) {
         Ok(json) => json,
         Err(error) => return outcome::conclude(Err(error.into()), args, Json::None),
@@ -105,13 +111,29 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 impl Args {
-    fn carry_out(&self) -> Result<Outcome, Failure> {
-        let mut handed = self.sockets.take()?;
+    /// The word for the root.
+    pub(crate) fn root(&self) -> &str {
+        self.words.first().map(String::as_str).unwrap_or_default()
+    }
+
+    /// The words for its program.
+    pub(crate) fn words_behind_root(&self) -> &[String] {
+        self.words.get(1..).unwrap_or_default()
+    }
+
+    /// What can be refused or is taken before anything is made.
+    pub(crate) fn prepare(&self) -> Result<sockets::Handed> {
+        let handed = self.sockets.take()?;
         self.limits.limits()?.validate()?;
-        self.terminal.check()?;
         if self.cgroups == Cgroups::Enabled {
             leanbox::make_room_for_groups()?;
         }
+        Ok(handed)
+    }
+
+    fn carry_out(&self) -> Result<Outcome, Failure> {
+        let mut handed = self.prepare()?;
+        self.terminal.check()?;
         let mut signals = Signals::take()?;
         let template = self.template().map_err(|error| match images::interrupted() {
             Some(code) => Failure { error: Error::new(ErrorKind::Gone, "interrupted"), code },
@@ -138,9 +160,8 @@ impl Args {
         Ok(outcome?)
     }
 
-    fn template(&self) -> Result<Template> {
-        let root = self.words.first().map(String::as_str).unwrap_or_default();
-        let mut builder = Template::builder(Rootfs::open(root_folder(root)?)?)
+    pub(crate) fn template(&self) -> Result<Template> {
+        let mut builder = Template::builder(Rootfs::open(root_folder(self.root())?)?)
             .limits(self.limits.limits()?)
             .hostname(&self.hostname)
             .terminal(self.terminal.tty)
@@ -155,10 +176,10 @@ impl Args {
         self.security.apply(builder)?.build()
     }
 
-    fn command(&self, rootfs: &Rootfs) -> Result<Command> {
+    pub(crate) fn command(&self, rootfs: &Rootfs) -> Result<Command> {
         let own_path = self.env.iter().rfind(|(key, _)| key == "PATH");
         let asked = Asked {
-            words: self.words.get(1..).unwrap_or_default(),
+            words: self.words_behind_root(),
             entrypoint: self.entrypoint.as_deref(),
             workdir: self.workdir.as_deref(),
             path: own_path.and_then(|(_, value)| value.as_deref()),

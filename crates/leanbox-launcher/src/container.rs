@@ -2,11 +2,14 @@
 //! identity, session and capabilities it will run with, asleep on the slot's mailbox. A start
 //! is one word in it: it wakes, places its descriptors, and executes. Nothing here allocates.
 
+mod alone;
+
 use crate::crowd::Joining;
 use crate::wire::{
     Go, INLINE_MAX, Kind, Mailbox, Plan, PlanHeader, Report, Rlimit, SLOT_FD, START_FDS_MAX, Start,
     Step, bytes_of,
 };
+pub(crate) use alone::execute_alone;
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_void};
 use core::mem::MaybeUninit;
@@ -60,6 +63,8 @@ struct Given {
     joining: Option<Joining>,
     /// The slave of its terminal.
     terminal: Option<Fd>,
+    /// A second program in a slot, in memory of its own: it speaks for itself.
+    alone: bool,
 }
 
 /// A container that was cloned.
@@ -112,7 +117,7 @@ impl Seat {
         self.unmap_data();
         let mut pidfd: Fd = -1;
         let top = self.stack.get().cast::<u8>().wrapping_add(STACK_SIZE);
-        let given = Given { plan, mailbox, seat: self, joining, terminal };
+        let given = Given { plan, mailbox, seat: self, joining, terminal, alone: false };
         // SAFETY: the last container has ended.
         unsafe { (*self.given.get()).write(given) };
         // SAFETY: the mailbox is mapped as long as the process lives.
@@ -193,7 +198,7 @@ impl Given {
         }
         self.seat.failed_step.store(step, Ordering::Relaxed);
         self.seat.failed_errno.store(errno.0, Ordering::Relaxed);
-        if self.plan.header().reports_end == 0 {
+        if self.alone || self.plan.header().reports_end == 0 {
             let (kind, status) = (Kind::Ended as u32, 127 << 8);
             let report = Report { kind, step, errno: errno.0, status };
             if socket::send(SLOT_FD, bytes_of(&report), &[]).is_err() {
@@ -277,13 +282,17 @@ fn receive_fds(start: &Start, fds: &mut [Fd; START_FDS_MAX + 2]) -> leanbox_sys:
 }
 
 /// The launcher has its groups, session and working folder (`/`) already.
+/// Of the container alone: its launcher has to fork and to open what it needs.
+pub(crate) fn take_limits(plan: &Plan) -> Result<(), (u32, Errno)> {
+    plan.table::<Rlimit>(plan.header().rlimits).iter().try_for_each(|limit| {
+        process::set_limits(limit.resource as u32, limit.soft, limit.hard)
+            .map_err(|errno| (Step::LIMITS, errno))
+    })
+}
+
 fn take_identity(plan: &Plan) -> Result<(), (u32, Errno)> {
     let header = plan.header();
-    // Of the container alone: its launcher has to fork and to open what it needs.
-    for limit in plan.table::<Rlimit>(header.rlimits) {
-        process::set_limits(limit.resource as u32, limit.soft, limit.hard)
-            .map_err(|errno| (Step::LIMITS, errno))?;
-    }
+    take_limits(plan)?;
     let identity = |errno| (Step::IDENTITY, errno);
     process::setuid(header.uid).map_err(identity)?;
     process::capset(header.held, 0).map_err(identity)?;
@@ -322,6 +331,9 @@ fn execute(given: &Given, start: &Start, data: &mut [u8; INLINE_MAX], fds: &[Fd]
         if let Err(errno) = fd::chdir(text(u64::from(start.workdir))) {
             tell_and_give_up(given, tell, Step::WORKDIR, errno);
         }
+    }
+    if given.alone && fd::is_below_root() != Ok(true) {
+        tell_and_give_up(given, tell, Step::WORKDIR, Errno::NOENT);
     }
     let argv = relocate(data, start.argv);
     let envp = relocate(data, start.envp);

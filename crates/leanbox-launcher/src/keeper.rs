@@ -4,6 +4,8 @@
 //! never reads a word out of a slot.
 
 use crate::blocks::{Blocks, write_given_maps, write_id_maps};
+use crate::enter;
+use crate::files;
 use crate::frozen::Frozen;
 use crate::ground::enter_minimal_mounts;
 use crate::launcher;
@@ -194,6 +196,10 @@ impl Keeper {
             self.hold(fds)
         } else if request.ask == Ask::Keep as u32 {
             keep(fds)
+        } else if request.ask == Ask::Enter as u32 {
+            enter::bring(self.plan, self.mapped, request, fds)
+        } else if request.ask == Ask::Files as u32 {
+            files::lend(self.mapped, fds)
         } else {
             self.reset(request, fds)
         };

@@ -108,7 +108,7 @@ pub(crate) fn keep(socket: Fd, groups: &[Fd]) -> ! {
 }
 
 /// Puts the slot's socket on its number, which was the keeper's socket's.
-fn take_socket(socket: Fd) {
+pub(crate) fn take_socket(socket: Fd) {
     let _ = process::prctl(pr::SET_NAME, c"leanbox-init".as_ptr() as usize, 0);
     if fd::dup_to(socket, SLOT_FD, true).is_err() {
         process::exit(1);

@@ -25,6 +25,10 @@ mod container;
 #[allow(dead_code)]
 mod crowd;
 #[allow(dead_code)]
+mod enter;
+#[allow(dead_code)]
+mod files;
+#[allow(dead_code)]
 mod floor;
 #[allow(dead_code)]
 mod frozen;

@@ -114,7 +114,7 @@ impl<'a> Making<'a> {
         process::prctl(pr::SET_DUMPABLE, 0, 0).map(drop).map_err(|errno| step(0, errno))
     }
 
-    fn one(&mut self, op: &Op) -> leanbox_sys::Result<()> {
+    pub(crate) fn one(&mut self, op: &Op) -> leanbox_sys::Result<()> {
         type CarryOut = fn(&mut Making<'_>, &Op) -> leanbox_sys::Result<()>;
         const KINDS: [(OpKind, CarryOut); 20] = [
             (OpKind::AttachTree, |making, op| {

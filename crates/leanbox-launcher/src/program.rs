@@ -9,6 +9,8 @@ mod blocks;
 mod classic;
 mod container;
 mod crowd;
+mod enter;
+mod files;
 mod floor;
 mod frozen;
 mod ground;

@@ -4,10 +4,14 @@
 //! The host writes plans and requests and is trusted by keeper and launcher. Reports come out
 //! of a slot that hostile code may have taken over; the host treats them as hostile input.
 
+mod entry;
+mod file;
 mod floor;
 mod mailbox;
 mod plan;
 
+pub use entry::{ENTRY_GROUPS_MAX, Entry};
+pub use file::{FILE_MESSAGE_MAX, FileAsk, FileReply, FileRequest};
 pub use floor::{FLOOR_SAMPLES_MAX, FloorKind, FloorReply, FloorRequest};
 pub use mailbox::{INLINE_MAX, MAILBOX_BYTES, Mailbox, Seating};
 pub use plan::{Node, Op, OpKind, Plan, PlanHeader, Rlimit, Table, Tree};
@@ -53,6 +57,12 @@ pub enum Ask {
     Reset,
     /// From now on thaw what is in this folder of v1's freezer before the end; descriptor: it.
     Thaw,
+    /// Bring a second program into a slot ([`Entry`]); descriptors: its socket, its launcher's
+    /// pidfd, then as for [`Ask::Make`] the groups.
+    Enter,
+    /// Have files of a slot opened and made ([`FileRequest`]); descriptors: a socket for that, its
+    /// launcher's pidfd.
+    Files,
 }
 
 /// A request to a keeper.
@@ -78,7 +88,7 @@ pub struct Request {
 }
 
 /// A keeper's answer. If nothing failed, a descriptor comes along: of [`Ask::Make`],
-/// [`Ask::Hold`] and [`Ask::Keep`] the new process's pidfd, of [`Ask::Reset`] the new scratch;
+/// [`Ask::Hold`], [`Ask::Keep`], [`Ask::Enter`] and [`Ask::Files`] the new process's pidfd, of [`Ask::Reset`] the new scratch;
 /// none of [`Ask::Trees`] and [`Ask::Thaw`].
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]

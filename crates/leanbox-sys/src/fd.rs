@@ -193,6 +193,31 @@ pub fn mkdirat(dir: Fd, path: &CStr, mode: u32) -> Result<()> {
     unsafe { call(nr::MKDIRAT, [int(dir), path.as_ptr() as usize, mode as usize]) }.map(drop)
 }
 
+/// openat2(2) below the current directory as if that were the root, through no magic link
+/// (`RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS`).
+pub fn open_in_root(path: &CStr, flags: i32, mode: u32) -> Result<Fd> {
+    const OPENAT2: usize = 437;
+    /// struct open_how.
+    #[repr(C)]
+    struct OpenHow {
+        flags: u64,
+        mode: u64,
+        resolve: u64,
+    }
+    let resolve = 0x10 | 0x02;
+    let how = OpenHow { flags: flags as u32 as u64, mode: u64::from(mode), resolve };
+    let args = [int(AT_FDCWD), path.as_ptr() as usize, &raw const how as usize, size_of_val(&how)];
+    // SAFETY: the path is NUL-terminated, the structure as long as is said.
+    unsafe { call(OPENAT2, args) }.map(|fd| fd as Fd)
+}
+
+/// unlinkat(2); of a folder with `AT_REMOVEDIR`.
+pub fn unlinkat(dir: Fd, path: &CStr, is_folder: bool) -> Result<()> {
+    let flags = if is_folder { 0x200 } else { 0 };
+    // SAFETY: the path is NUL-terminated.
+    unsafe { call(nr::UNLINKAT, [int(dir), path.as_ptr() as usize, flags]) }.map(drop)
+}
+
 /// mknodat(2); the device's number as the kernel takes it apart (`new_decode_dev`).
 pub fn mknodat(dir: Fd, path: &CStr, mode: u32, major: u32, minor: u32) -> Result<()> {
     let device = (minor & 0xff | major << 8 | (minor & !0xff) << 12) as usize;
@@ -218,6 +243,15 @@ pub fn chdir(path: &CStr) -> Result<()> {
 pub fn fchdir(dir: Fd) -> Result<()> {
     // SAFETY: numbers only.
     unsafe { call(nr::FCHDIR, [int(dir)]) }.map(drop)
+}
+
+/// Whether the current directory lies below the root: getcwd(2) says `(unreachable)` of one that
+/// does not.
+pub fn is_below_root() -> Result<bool> {
+    let mut path = [0u8; 4096];
+    // SAFETY: the buffer is valid for its length.
+    unsafe { call(nr::GETCWD, [path.as_mut_ptr() as usize, path.len()]) }?;
+    Ok(path[0] == b'/')
 }
 
 /// ioctl(2) with a pointer or number.

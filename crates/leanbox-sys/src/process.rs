@@ -15,6 +15,8 @@ pub const CLONE_SIGHAND: u64 = 0x800;
 pub const CLONE_PIDFD: u64 = 0x1000;
 /// clone(2): the parent waits until exec or exit.
 pub const CLONE_VFORK: u64 = 0x4000;
+/// clone(2): the caller's parent becomes the child's.
+pub const CLONE_PARENT: u64 = 0x8000;
 /// clone(2): new mount namespace.
 pub const CLONE_NEWNS: u64 = 0x0002_0000;
 /// clone(2): new cgroup namespace.
@@ -91,9 +93,6 @@ unsafe extern "C" {
         function: extern "C" fn(*mut c_void) -> !,
         argument: *mut c_void,
     ) -> isize;
-}
-
-unsafe extern "C" {
     fn leanbox_on_stack(stack_top: *mut u8, function: extern "C" fn() -> !) -> !;
 }
 

@@ -2,10 +2,12 @@
 //! message that starts it is laid out once, and again only after a change.
 
 use crate::container::{Container, Started};
+use crate::identity::Identity;
 use crate::message::{Data, candidates, environment, patch};
-use crate::slot::empty_start;
+use crate::process::{Entered, Process};
+use crate::slot::{Slot, empty_start};
 use crate::stdio::{Stdio, Streams};
-use crate::template::no_nul;
+use crate::template::{Inner, no_nul};
 use crate::{Error, ErrorKind, Outcome, Pool, Result, keeper};
 use leanbox_launcher::wire::{Go, INLINE_MAX, START_FDS_MAX, Start, bytes_of};
 use rustix::process::Signal;
@@ -38,6 +40,7 @@ pub struct Command {
     output_max: Option<u64>,
     noop: bool,
     stamp: bool,
+    user: Option<String>,
     message: Option<Message>,
 }
 
@@ -67,6 +70,7 @@ impl Command {
             output_max: None,
             noop: false,
             stamp: false,
+            user: None,
             message: None,
         }
     }
@@ -179,6 +183,14 @@ impl Command {
         self
     }
 
+    /// Another user than the container's, as [`TemplateBuilder::user`](crate::TemplateBuilder::user)
+    /// takes it: of a second program only ([`Container::exec`]), since a template decides whom its
+    /// slots are made for.
+    pub fn user(&mut self, user: impl Into<String>) -> &mut Self {
+        self.user = Some(user.into());
+        self.changed()
+    }
+
     /// Has the container tell when it woke ([`Outcome::first_instruction`]): for benchmarks.
     pub fn stamp(&mut self) -> &mut Self {
         self.stamp = true;
@@ -207,8 +219,7 @@ impl Command {
 
     fn spawn_in(&mut self, pool: &Pool, how: Take) -> Result<Option<Container>> {
         let streams = self.open_streams(pool, || Stdio::Inherit)?;
-        let (tell, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-            .map_err(|errno| Error::syscall("pipe2(O_CLOEXEC)", errno))?;
+        let (tell, told) = told_of_exec()?;
         let started = self.start(pool, streams, Some(&told), how)?;
         drop(told);
         let Some(container) = started else { return Ok(None) };
@@ -275,6 +286,10 @@ impl Command {
         how: Take,
     ) -> Result<Option<Container>> {
         let began = Instant::now();
+        if self.user.is_some() {
+            return Err(Error::invalid("a command's user is that of a second program")
+                .remedy("name a container's own user when its template is built"));
+        }
         self.lay_out(pool)?;
         let Some(message) = &self.message else {
             return Err(Error::invalid("no start was laid out"));
@@ -301,6 +316,37 @@ impl Command {
         }
         container.start(self.go(), bytes, &fds)?;
         Ok(Some(container))
+    }
+
+    /// Starts it as the second program in a slot.
+    pub(crate) fn exec_in(&mut self, pool: &Pool, slot: &Slot) -> Result<Process> {
+        if self.noop {
+            return Err(Error::invalid("no program to run"));
+        }
+        let began = Instant::now();
+        let mut streams = Streams::open(&self.streams, || Stdio::Inherit, false, false)?;
+        let inner = &pool.template().inner;
+        let identity = match &self.user {
+            Some(user) => Identity::resolve(user, &inner.rootfs)?,
+            None => inner.plan.identity.clone(),
+        };
+        let message = self.message_for(pool, &identity)?;
+        let ours = streams.take_ours();
+        let enter = || {
+            let (tell, told) = told_of_exec()?;
+            let (bytes, fds) = self.complete(&message, &streams, Some(&told))?;
+            let bytes = bytes.as_deref().unwrap_or(&message.bytes);
+            let entered = Entered::into(slot, inner, &identity)?.start(bytes, &fds)?;
+            drop(fds);
+            drop(told);
+            entered.confirm_exec(&self.program, tell)
+        };
+        let entered = match slot.group.freezer() {
+            Ok(freezer) => freezer.admit(enter)?,
+            Err(_) => enter()?,
+        };
+        let deadline = self.timeout.and_then(|timeout| began.checked_add(timeout));
+        Ok(Process::new(entered, ours, began, deadline, &self.program))
     }
 
     /// The descriptors of this start, and the message again where it must speak of them.
@@ -342,9 +388,16 @@ impl Command {
         if self.message.as_ref().is_some_and(|message| message.template == template) {
             return Ok(());
         }
+        let identity = pool.template().inner.plan.identity.clone();
+        self.message = Some(self.message_for(pool, &identity)?);
+        Ok(())
+    }
+
+    fn message_for(&self, pool: &Pool, identity: &Identity) -> Result<Message> {
+        let inner = &pool.template().inner;
         let mut start = empty_start();
         start.go = self.go() as u32;
-        let data = if self.noop { Vec::new() } else { self.data(pool, &mut start)? };
+        let data = if self.noop { Vec::new() } else { self.data(inner, identity, &mut start)? };
         let mut bytes = bytes_of(&start).to_vec();
         let memfd = if data.len() > INLINE_MAX {
             Some(keeper::sealed_memory("leanbox-start", &data)?)
@@ -352,15 +405,13 @@ impl Command {
             bytes.extend(&data);
             None
         };
-        self.message = Some(Message { template, bytes, memfd });
-        Ok(())
+        Ok(Message { template: std::ptr::from_ref(&**inner).addr(), bytes, memfd })
     }
 
-    fn data(&self, pool: &Pool, start: &mut Start) -> Result<Vec<u8>> {
-        let inner = &pool.template().inner;
+    fn data(&self, inner: &Inner, identity: &Identity, start: &mut Start) -> Result<Vec<u8>> {
         let config = inner.rootfs.config();
         let image = if self.env_clear { &[][..] } else { &config.env[..] };
-        let env = environment(image, &self.env, inner.plan.identity.home.as_deref());
+        let env = environment(image, &self.env, identity.home.as_deref());
         let argv: Vec<&str> =
             std::iter::once(&*self.program).chain(self.args.iter().map(String::as_str)).collect();
         let paths = candidates(&self.program, &env);
@@ -379,4 +430,10 @@ impl Command {
         start.length = data.bytes.len() as u64;
         Ok(data.bytes)
     }
+}
+
+/// Of a pipe that an exec closes: the host's end, and the container's.
+fn told_of_exec() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|errno| Error::syscall("pipe2(O_CLOEXEC)", errno))
 }

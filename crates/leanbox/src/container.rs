@@ -1,8 +1,9 @@
 //! A running container, as `std::process::Child` is a running process: wait, kill, streams,
 //! and at the end the outcome.
 
-mod capture;
-mod exec;
+pub(crate) mod capture;
+pub(crate) mod exec;
+pub(crate) mod files;
 mod limits;
 mod pause;
 mod terminal;
@@ -12,16 +13,17 @@ use self::exec::{closed_or_ended, exec_error, word_of};
 use crate::deadline::{Deadline, Terms};
 use crate::keeper::{Keeper, has_ended};
 use crate::outcome::{Cause, End, Outcome};
-use crate::slot::{Slot, Told};
+use crate::slot::Slot;
 use crate::stdio::Ours;
-use crate::{Error, ErrorKind, Pool, Result};
+use crate::told::Told;
+use crate::{Error, ErrorKind, Pool, Process, Result};
 use leanbox_launcher::wire::Go;
-use rustix::event::{PollFlags, Timespec};
+use rustix::event::PollFlags;
 use rustix::process::{Signal, pidfd_send_signal};
 use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How long a start may take until the program is executed: with the least CPU limit some seconds.
@@ -59,6 +61,8 @@ pub struct Container {
     deadline: OnceLock<Deadline>,
     killed: AtomicBool,
     captures: Captures,
+    /// Who opens files inside for others.
+    ushers: Mutex<Vec<OwnedFd>>,
     /// The write end of its standard input, where piped.
     pub stdin: Option<File>,
     /// The read end of its standard output, where piped.
@@ -88,6 +92,7 @@ impl Container {
             deadline: OnceLock::new(),
             killed: AtomicBool::new(false),
             captures,
+            ushers: Mutex::default(),
             stdin,
             stdout,
             stderr,
@@ -207,6 +212,37 @@ impl Container {
             .map_err(|errno| Error::syscall(format!("pidfd_send_signal({signal})"), errno))
     }
 
+    /// Starts a second program inside: in the container's namespaces, group, root, limits and
+    /// filter, as its user or another ([`Command::user`](crate::Command::user)), with its
+    /// environment and working directory unless the command has its own. It is brought in from
+    /// outside, so that nothing inside has a part in it, and ends with the container at the
+    /// latest; a container that ends by itself does not wait for it. Streams are inherited unless
+    /// set. The container's limits hold for both together: for a moment it needs room for two
+    /// more processes. A timeout of the command holds while the process is waited for.
+    ///
+    /// # Errors
+    /// `Gone` if the container has ended, `Busy` while it is paused or if nothing happens in it
+    /// for ten seconds, `Exhausted` at its limit of processes, `Unsupported` with policy shared;
+    /// else as for [`Command::spawn`](crate::Command::spawn).
+    pub fn exec(&self, command: &mut crate::Command) -> Result<Process> {
+        let slot = self.running("exec")?;
+        command.exec_in(&self.pool, slot).map_err(|error| error.during("exec"))
+    }
+
+    /// Sends a signal to all processes inside, as kill(2) with -1 would from there; what is forked
+    /// meanwhile may be missed. To end all, there is [`kill`](Self::kill).
+    ///
+    /// # Errors
+    /// No such signal, or `Gone` if the container has ended.
+    pub fn signal_all(&self, signal: i32) -> Result<()> {
+        let named = Signal::from_named_raw(signal)
+            .ok_or_else(|| Error::invalid(format!("{signal}: no such signal")))?;
+        let slot = self.running("signal")?;
+        let launcher = Some(slot.launcher()).filter(|_| !slot.ground.shared);
+        slot.group.members().signal(named, launcher);
+        Ok(())
+    }
+
     /// Its pidfd, for event loops: readable when the program has ended (pidfd_open(2)).
     ///
     /// # Panics
@@ -245,7 +281,7 @@ impl Container {
             }
             let next = [deadline, until].into_iter().flatten().min();
             let sleep = next.map_or(LOOK, |next| (next - now).min(LOOK));
-            let [ended, stdout, stderr] = wait_readable(slot, &self.captures, sleep)?;
+            let [ended, stdout, stderr] = wait_readable(slot.ending(), &self.captures, sleep)?;
             self.captures.read([stdout, stderr])?;
             if ended {
                 if let Some(told) = slot.try_end() {
@@ -273,6 +309,7 @@ impl Container {
         // Killed by the kernel or from outside while it was paused: the launcher is frozen yet.
         let thawed = slot.group.freezer().map_or(Ok(()), |freezer| freezer.thaw());
         let wall = self.started.began.elapsed();
+        self.end_files();
         let first_instruction = self.started.stamp_ns.map(|before| {
             let begun_ns = self.pool.template().inner.mailboxes.begun_ns(slot.ground.place);
             Duration::from_nanos(begun_ns.saturating_sub(before))
@@ -331,13 +368,10 @@ impl Drop for Container {
     fn drop(&mut self) {
         // Before its group may serve another.
         self.deadline = OnceLock::new();
+        self.end_files();
         if let Some(slot) = self.slot.take() {
             slot.kill_now();
             self.pool.discard(slot);
         }
     }
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 })
 }

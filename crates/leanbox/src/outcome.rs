@@ -119,14 +119,18 @@ impl Outcome {
     /// The exit code a shell would show: the code, or 128 and the signal.
     #[must_use]
     pub fn shell_code(&self) -> i32 {
-        match self.end {
-            End::Exited(code) => code,
-            End::Signaled(signal) => 128 + signal,
-        }
+        self.end.shell_code()
     }
 }
 
 impl End {
+    pub(crate) fn shell_code(self) -> i32 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Signaled(signal) => 128 + signal,
+        }
+    }
+
     /// Out of a raw wait status (wait(2)); it may be forged, so every value gives an end.
     pub(crate) fn from_status(status: i32) -> Self {
         match status & 0x7f {

@@ -8,15 +8,15 @@ use crate::mailbox::Mailboxes;
 use crate::making::next_container;
 use crate::owner::Block;
 use crate::template::Inner;
+use crate::told::{Ending, Told};
 use crate::traces::{Pristine, Traces};
 use crate::upper::Turn;
 use crate::{Error, ErrorKind, Result, probe};
-use leanbox_launcher::wire::{Ask, Go, Park, Report, Request, START_FDS_MAX, Start, message_of};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use leanbox_launcher::wire::{Ask, Go, Park, Request, START_FDS_MAX, Start};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
 use rustix::process::{Signal, pidfd_send_signal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long one wait for a launcher's word lasts before the kernel is asked instead.
@@ -30,6 +30,9 @@ pub(crate) struct Ground {
     pub(crate) block: Block,
     /// In namespaces that others have too: it ends with its group, not with its launcher.
     pub(crate) shared: bool,
+    /// Others than its launcher have brought processes into its group, so that only the group
+    /// tells that nobody lives here any more.
+    pub(crate) entered: AtomicBool,
     /// To write to the upper folder of a writable root.
     pub(crate) _turn: Option<Turn>,
 }
@@ -70,18 +73,6 @@ pub(crate) struct Freed {
     pub(crate) group: Option<Group>,
 }
 
-/// How the container in a slot ended: the kernel's word, or on older kernels the launcher's.
-pub(crate) enum Told {
-    /// With this raw wait status.
-    Ended(i32),
-    /// It never began: the step and why.
-    Failed(u32, i32),
-    /// The launcher is gone.
-    Gone,
-    /// The kernel did not tell.
-    Unknown(Errno),
-}
-
 impl Slot {
     /// Hands a start to the parked container. `message` begins with a [`Start`].
     pub(crate) fn start(
@@ -115,23 +106,14 @@ impl Slot {
                 == Ok(Some(Signal::KILL.as_raw()))
     }
 
+    /// Where its end is told.
+    pub(crate) fn ending(&self) -> Ending<'_> {
+        Ending { pidfd: self.container.as_fd(), socket: self.socket.as_fd() }
+    }
+
     /// Waits for the end.
     pub(crate) fn await_end(&self, keeper: &Keeper) -> Told {
-        loop {
-            if !probe::kernel_tells_ends() {
-                // A blocking look: the socket's own time limit is our patience.
-                if let Some(told) = self.reported(RecvFlags::empty()) {
-                    return told;
-                }
-            } else if wait_reaped(&self.container) {
-                return self.try_end().unwrap_or(Told::Gone);
-            }
-            // No word for a while: a frozen or hijacked launcher must not hold the host.
-            if has_ended(&self.container, 0) {
-                return self.try_end().unwrap_or(Told::Gone);
-            }
-            self.end_with(keeper);
-        }
+        self.ending().wait(|| self.end_with(keeper))
     }
 
     /// What v1 has frozen does not die with its keeper: seen while nothing else is heard of it.
@@ -143,52 +125,7 @@ impl Slot {
 
     /// The end, if it is known already.
     pub(crate) fn try_end(&self) -> Option<Told> {
-        if !probe::kernel_tells_ends() {
-            return self.reported(RecvFlags::DONTWAIT);
-        }
-        match leanbox_sys::process::exit_status(self.container.as_fd().as_raw_fd()) {
-            Ok(Some(status)) if status == EXEC_FAILED => {
-                match self.reported(RecvFlags::DONTWAIT) {
-                    Some(failed @ Told::Failed(..)) => Some(failed),
-                    // In shared namespaces the program's exec has closed the socket.
-                    _ => Some(Told::Ended(status)),
-                }
-            }
-            Ok(Some(status)) => Some(Told::Ended(status)),
-            Ok(None) => None,
-            Err(errno) => Some(Told::Unknown(Errno::from_raw_os_error(errno.0))),
-        }
-    }
-
-    /// What came out of the slot: at most that the program could not be executed, or, on older
-    /// kernels, how it ended.
-    fn reported(&self, flags: RecvFlags) -> Option<Told> {
-        let mut bytes = [0u8; size_of::<Report>()];
-        // Told once, and before what was sent: it ended without having read all that it was given.
-        let came = match recv(&self.socket, &mut bytes, flags) {
-            Err(Errno::CONNRESET) => recv(&self.socket, &mut bytes, flags),
-            other => other,
-        };
-        let length = match came {
-            Ok((length, _)) => length,
-            Err(Errno::AGAIN | Errno::INTR) => return None,
-            Err(_) => 0,
-        };
-        let Some(report) = message_of::<Report>(&bytes[..length]) else { return Some(Told::Gone) };
-        if report.step == 0 {
-            Some(Told::Ended(report.status))
-        } else {
-            Some(Told::Failed(report.step, report.errno))
-        }
-    }
-
-    /// What to poll for the end.
-    pub(crate) fn end_event(&self) -> PollFd<'_> {
-        if probe::kernel_tells_ends() {
-            PollFd::new(&self.container, REAPED)
-        } else {
-            PollFd::new(&self.socket, PollFlags::IN)
-        }
+        self.ending().look()
     }
 
     /// The container's pidfd (pidfd_open(2)).
@@ -265,20 +202,6 @@ fn died_before() -> Error {
     Error::new(ErrorKind::Gone, "the slot died before its start")
 }
 
-/// Nothing asked for, so that only POLLHUP wakes: a pidfd's process was reaped, and its exit
-/// status is known (pidfd_open(2), Linux 6.9).
-const REAPED: PollFlags = PollFlags::empty();
-/// The raw wait status of a container that could not execute its program; a program may exit with
-/// 127 as well, but sends no report before.
-const EXEC_FAILED: i32 = 127 << 8;
-
-/// Sleeps until the process of the pidfd was reaped; false when patience ended first.
-fn wait_reaped(pidfd: &OwnedFd) -> bool {
-    let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
-    let mut fds = [PollFd::new(pidfd, REAPED)];
-    poll(&mut fds, Some(&patience)).is_ok_and(|ready| ready > 0)
-}
-
 /// The keeper puts a new tmpfs into the slot.
 fn renew_scratch(
     keeper: &Keeper,
@@ -296,6 +219,16 @@ fn renew_scratch(
 }
 
 impl Ground {
+    pub(crate) fn new(
+        number: u32,
+        place: u32,
+        block: Block,
+        shared: bool,
+        turn: Option<Turn>,
+    ) -> Self {
+        Self { number, place, block, shared, entered: AtomicBool::new(false), _turn: turn }
+    }
+
     /// What the keeper is asked about it.
     pub(crate) fn request(&self, ask: Ask) -> Request {
         Request {
@@ -324,8 +257,10 @@ impl Freed {
     /// Whether nobody lives on it. Its launcher's end tells that but in shared namespaces.
     pub(crate) fn is_empty_within(&self, timeout_ms: i64) -> bool {
         let limit = Duration::from_millis(timeout_ms.max(EMPTY_MS).unsigned_abs());
-        let shared = self.group.as_ref().filter(|_| self.ground.shared);
-        shared.is_none_or(|group| group.empty_within(limit))
+        let ground = &self.ground;
+        let by_group = ground.shared || ground.entered.load(Ordering::Relaxed);
+        let group = self.group.as_ref().filter(|_| by_group);
+        group.is_none_or(|group| group.empty_within(limit))
     }
 }
 

@@ -257,13 +257,12 @@ impl Inner {
     /// What a new slot stands on.
     pub(crate) fn ground(&self) -> Result<Ground> {
         let turn = self.upper.as_ref().map(Upper::turn).transpose()?;
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let number = self.number();
         let block = match self.shared_block {
             Some(block) => block,
             None => self.owner().take_block()?,
         };
-        let shared = self.crowd.is_some();
-        Ok(Ground { number, place: self.places.take()?, block, shared, _turn: turn })
+        Ok(Ground::new(number, self.places.take()?, block, self.crowd.is_some(), turn))
     }
 
     /// What the keeper is asked for namespaces that all slots share, in nobody's group.
@@ -271,12 +270,17 @@ impl Inner {
         let block = self.shared_block.unwrap_or(Block(0));
         Ok(Request {
             ask: Ask::Make as u32,
-            slot: self.next.fetch_add(1, Ordering::Relaxed),
+            slot: self.number(),
             block: block.0,
             id_base: block.first_id(),
             place: self.places.take()?,
             ..Request::default()
         })
+    }
+
+    /// A number for a request that is about no new slot.
+    pub(crate) fn number(&self) -> u32 {
+        self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A place that nothing has any more.
@@ -349,7 +353,7 @@ impl First {
     fn begin(self, keeper: &Keeper, block: Block, turn: Option<Turn>) -> Self {
         let Self::Group(group) = self else { return self };
         let (number, place) = (FIRST, Places::FIRST);
-        let ground = Ground { number, place, block, shared: false, _turn: turn };
+        let ground = Ground::new(number, place, block, false, turn);
         match Making::ask(keeper, ground, Some(group), false) {
             Ok(making) => Self::Slot(making),
             Err(unasked) => unasked.1.group.map_or(Self::Taken, Self::Group),

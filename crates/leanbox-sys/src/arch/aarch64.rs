@@ -127,5 +127,7 @@ pub(crate) mod nr {
     pub(crate) const KEYCTL: usize = 219;
     pub(crate) const SETNS: usize = 268;
     pub(crate) const SECCOMP: usize = 277;
+    pub(crate) const UNLINKAT: usize = 35;
+    pub(crate) const GETCWD: usize = 17;
     pub(crate) const EXECVEAT: usize = 281;
 }

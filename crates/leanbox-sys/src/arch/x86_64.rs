@@ -131,5 +131,7 @@ pub(crate) mod nr {
     pub(crate) const KEYCTL: usize = 250;
     pub(crate) const SETNS: usize = 308;
     pub(crate) const SECCOMP: usize = 317;
+    pub(crate) const UNLINKAT: usize = 263;
+    pub(crate) const GETCWD: usize = 79;
     pub(crate) const EXECVEAT: usize = 322;
 }

@@ -135,6 +135,21 @@ impl Freezer {
         frozen
     }
 
+    /// Has processes brought into the slot's groups while nothing freezes or thaws it; the next
+    /// freeze finds them there.
+    ///
+    /// # Errors
+    /// `Busy` while it is frozen, else those of `bring`.
+    pub(crate) fn admit<T>(&self, bring: impl FnOnce() -> Result<T>) -> Result<T> {
+        let mut joined = self.joined();
+        if self.frozen.load(SeqCst) {
+            let paused = Error::new(ErrorKind::Busy, "the container is paused");
+            return Err(paused.remedy("resume it first"));
+        }
+        *joined = self.home.is_none();
+        bring()
+    }
+
     /// Lets it go on.
     pub(crate) fn thaw(&self) -> Result<()> {
         let _one_at_a_time = self.joined();

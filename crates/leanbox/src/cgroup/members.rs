@@ -6,8 +6,10 @@
 
 use super::file;
 use super::layout::{Hierarchy, Version};
-use super::remove::{kill_listed, processes};
+use super::remove::{kill_listed, processes, signal_listed};
+use rustix::process::{Pid, Signal};
 use std::collections::HashSet;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -57,6 +59,15 @@ impl Members {
         }
     }
 
+    /// Sends a signal to all of them but the process of a pidfd; a second look finds what was
+    /// forked at the first.
+    pub(crate) fn signal(&self, signal: Signal, but: Option<BorrowedFd<'_>>) {
+        let mut sent: HashSet<Pid> = but.and_then(pid_of).into_iter().collect();
+        for folder in self.folder.iter().cycle().take(2) {
+            signal_listed(folder, &mut sent, signal);
+        }
+    }
+
     fn forbid_forks(&self) {
         self.may_not_fork.store(true, Ordering::Relaxed);
         if let Some(pids_max) = &self.pids_max {
@@ -74,4 +85,12 @@ impl Members {
     pub(super) fn are_spoiled(&self) -> bool {
         self.may_not_fork.load(Ordering::Relaxed)
     }
+}
+
+/// The pid of a pidfd's process as this process sees it (proc_pid_fdinfo(5)).
+fn pid_of(pidfd: BorrowedFd<'_>) -> Option<Pid> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let text = std::fs::read_to_string(path).ok()?;
+    let number = text.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+    Pid::from_raw(number.trim().parse().ok()?)
 }

@@ -78,13 +78,17 @@ fn kill_tree(path: &Path, depth: u32) {
     }
 }
 
-/// Kills the processes that the group lists, but those `killed` before; returns how many. One that
-/// ends meanwhile may leave its pid to a stranger: so take pidfds first, list again, and kill only
-/// those that are still listed.
+/// Kills the processes that the group lists, but those `killed` before; returns how many.
 pub(super) fn kill_listed(path: &Path, killed: &mut HashSet<Pid>) -> usize {
+    signal_listed(path, killed, Signal::KILL)
+}
+
+/// Sends a signal likewise. One that ends meanwhile may leave its pid to a stranger: so take pidfds
+/// first, list again, and signal only those that are still listed.
+pub(super) fn signal_listed(path: &Path, sent: &mut HashSet<Pid>, signal: Signal) -> usize {
     let pidfds: Vec<(Pid, OwnedFd)> = processes(path)
         .into_iter()
-        .filter(|pid| !killed.contains(pid))
+        .filter(|pid| !sent.contains(pid))
         .filter_map(|pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?)))
         .collect();
     if pidfds.is_empty() {
@@ -92,8 +96,8 @@ pub(super) fn kill_listed(path: &Path, killed: &mut HashSet<Pid>) -> usize {
     }
     let still: HashSet<Pid> = processes(path).into_iter().collect();
     for (pid, pidfd) in pidfds.iter().filter(|(pid, _)| still.contains(pid)) {
-        let _ = pidfd_send_signal(pidfd, Signal::KILL); // gone meanwhile: as wanted
-        killed.insert(*pid);
+        let _ = pidfd_send_signal(pidfd, signal); // gone meanwhile: as wanted
+        sent.insert(*pid);
     }
     pidfds.len()
 }

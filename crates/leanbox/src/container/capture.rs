@@ -1,11 +1,10 @@
 //! Streams that the host reads: to keep what comes, or to pass it on where it is limited.
 
-use super::timespec;
 use crate::outcome::Captured;
-use crate::slot::Slot;
 use crate::stdio::Ours;
+use crate::told::Ending;
 use crate::{Error, Result};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::ErrorKind::{Interrupted, WouldBlock};
@@ -19,7 +18,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 /// Standard output and standard error.
 #[derive(Debug)]
-pub(super) struct Captures {
+pub(crate) struct Captures {
     both: [Option<Capture>; 2],
     /// What may still come, where that is limited.
     left_bytes: Option<u64>,
@@ -39,7 +38,7 @@ struct Capture {
 
 impl Captures {
     /// What is read here, and the pipes that are the caller's.
-    pub(super) fn of(
+    pub(crate) fn of(
         ours: [Option<Ours>; 3],
         output_max: Option<u64>,
     ) -> (Self, [Option<File>; 3]) {
@@ -55,17 +54,17 @@ impl Captures {
         (Self { both, left_bytes: output_max, too_much: false }, [stdin.0, stdout.0, stderr.0])
     }
 
-    pub(super) fn are_none(&self) -> bool {
+    pub(crate) fn are_none(&self) -> bool {
         self.both.iter().all(Option::is_none)
     }
 
     /// More came than may.
-    pub(super) fn are_too_much(&self) -> bool {
+    pub(crate) fn are_too_much(&self) -> bool {
         self.too_much
     }
 
     /// Reads what there is of those that are ready.
-    pub(super) fn read(&mut self, ready: [bool; 2]) -> Result<()> {
+    pub(crate) fn read(&mut self, ready: [bool; 2]) -> Result<()> {
         for (capture, ready) in self.both.iter_mut().zip(ready) {
             if let Some(capture) = capture.as_mut().filter(|_| ready) {
                 capture.open = capture.read_some(&mut self.left_bytes, &mut self.too_much)?;
@@ -75,7 +74,7 @@ impl Captures {
     }
 
     /// Everything that is left, for a bounded time.
-    pub(super) fn drain(&mut self) -> Result<[Captured; 2]> {
+    pub(crate) fn drain(&mut self) -> Result<[Captured; 2]> {
         let Self { both, left_bytes, too_much } = self;
         let [stdout, stderr] = both.each_mut().map(|capture| match capture.take() {
             Some(capture) => capture.drain(left_bytes, too_much),
@@ -132,14 +131,18 @@ impl Capture {
     }
 }
 
+pub(crate) fn timespec(duration: Duration) -> Timespec {
+    Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 })
+}
+
 /// Sleeps until the end or a stream has something to say.
-pub(super) fn wait_readable(
-    slot: &Slot,
+pub(crate) fn wait_readable(
+    ending: Ending<'_>,
     captures: &Captures,
     sleep: Duration,
 ) -> Result<[bool; 3]> {
     let captures = &captures.both;
-    let mut fds = vec![slot.end_event()];
+    let mut fds = vec![ending.event()];
     let open = captures.iter().flatten().filter(|capture| capture.open);
     fds.extend(open.map(|capture| PollFd::from_borrowed_fd(capture.file.as_fd(), PollFlags::IN)));
     match poll(&mut fds, Some(&timespec(sleep))) {

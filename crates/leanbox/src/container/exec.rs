@@ -1,6 +1,6 @@
 //! Whether a program was executed, and why not.
 
-use super::timespec;
+use super::capture::timespec;
 use crate::{Error, ErrorKind, Result};
 use leanbox_launcher::wire::Step;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Sleeps until the pipe is closed or has a word in it, the process of the pidfd has ended, or
 /// the time is up. What there is of the pipe, and whether the process has ended.
-pub(super) fn closed_or_ended(
+pub(crate) fn closed_or_ended(
     pipe: &OwnedFd,
     pidfd: BorrowedFd<'_>,
     sleep: Duration,
@@ -27,7 +27,7 @@ pub(super) fn closed_or_ended(
 }
 
 /// The step that a container could not do and why, if it said so before it closed the pipe.
-pub(super) fn word_of(pipe: OwnedFd) -> Option<(u32, i32)> {
+pub(crate) fn word_of(pipe: OwnedFd) -> Option<(u32, i32)> {
     let mut word = [0; 8];
     // One read of what is there: the rest of a word might never come.
     let length = File::from(pipe).read(&mut word).ok()?;
@@ -38,7 +38,7 @@ pub(super) fn word_of(pipe: OwnedFd) -> Option<(u32, i32)> {
 }
 
 /// Why a program did not start, with a shell's words for it.
-pub(super) fn exec_error(program: &str, step: u32, errno: i32) -> Error {
+pub(crate) fn exec_error(program: &str, step: u32, errno: i32) -> Error {
     let errno = Errno::from_raw_os_error(errno);
     match step {
         Step::EXEC => {

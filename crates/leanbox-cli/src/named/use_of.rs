@@ -1,0 +1,145 @@
+//! What detached containers use, and what they may use from now on: `stats` and `update`.
+
+use super::protocol::{Request, Update, asked, asked_for_text};
+use super::{Named, verbs};
+use crate::outcome::size;
+use crate::say;
+use leanbox::{Container, IdList, LimitsChange, Result, Stats, parse_bytes, parse_cpus};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Arguments of `leanbox stats`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatsArgs {
+    /// One line of JSON for each, with all that is known
+    #[arg(long)]
+    json: bool,
+    /// [default: all that run]
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+}
+
+/// Arguments of `leanbox update`. What is not given stays as it is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct UpdateArgs {
+    /// The most memory it may use; less than it uses now is refused
+    #[arg(long, short, value_name = "SIZE", value_parser = parse_bytes)]
+    memory: Option<u64>,
+    /// Swap beside the memory (run's --memory-swap counts both)
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    swap: Option<u64>,
+    /// CPU time a second, of one that was started with --cpus
+    #[arg(long, value_name = "N", value_parser = parse_cpus)]
+    cpus: Option<f64>,
+    /// Share of the CPUs, of one that was started with a weight or --cpus
+    #[arg(long, value_name = "N")]
+    cpu_weight: Option<u32>,
+    /// CPUs that it may run on, of one that was started with some
+    #[arg(long, value_name = "LIST")]
+    cpuset_cpus: Option<IdList>,
+    /// The most processes and threads at one time
+    #[arg(long, visible_alias = "pids-limit", value_name = "N")]
+    pids: Option<u32>,
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
+}
+
+/// `stats`: what each uses now.
+pub(crate) fn stats(args: &StatsArgs) -> Result<ExitCode> {
+    let names = match args.names.is_empty() {
+        true => Named::all().into_iter().filter(Named::has_host).map(|one| one.name).collect(),
+        false => args.names.clone(),
+    };
+    if !args.json {
+        say(&line("NAME", ["CPU", "MEMORY", "PEAK", "PIDS", "READ", "WRITTEN"].map(String::from)));
+    }
+    verbs::each(&names, |named| {
+        let text = asked_for_text(named, &Request::Stats)?;
+        match args.json {
+            true => say(&text),
+            false => say(&row(named, &serde_json::from_str(&text).unwrap_or_default())),
+        }
+        Ok(())
+    })
+}
+
+/// `update`.
+pub(crate) fn update(args: &UpdateArgs) -> Result<ExitCode> {
+    let change = || Update {
+        memory: args.memory,
+        swap: args.swap,
+        cpus: args.cpus,
+        cpu_weight: args.cpu_weight,
+        cpuset_cpus: args.cpuset_cpus.as_ref().map(ToString::to_string),
+        pids: args.pids,
+    };
+    verbs::each(&args.names, |named| asked(named, &Request::Update(change())))
+}
+
+/// What a host answers to `stats`.
+pub(crate) fn report(name: &str, stats: &Stats) -> String {
+    let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let (cpu, memory) = (&stats.cpu, &stats.memory);
+    json!({
+        "name": name,
+        "cpu_us": microseconds(cpu.total),
+        "cpu_user_us": cpu.user.map(microseconds),
+        "cpu_system_us": cpu.system.map(microseconds),
+        "throttled_periods": cpu.throttling.map(|one| one.throttled),
+        "throttled_us": cpu.throttling.map(|one| microseconds(one.time)),
+        "memory_bytes": memory.current_bytes,
+        "memory_peak_bytes": memory.peak_bytes,
+        "memory_anon_bytes": memory.anon_bytes,
+        "memory_file_bytes": memory.file_bytes,
+        "oom_kills": memory.oom_kills,
+        "pids": stats.pids,
+        "io_read_bytes": stats.io.map(|io| io.read_bytes),
+        "io_write_bytes": stats.io.map(|io| io.write_bytes),
+        "io_reads": stats.io.map(|io| io.reads),
+        "io_writes": stats.io.map(|io| io.writes),
+        "pressure_memory_some_avg10": stats.pressure.and_then(|one| one.memory).map(|one| one.some.avg10),
+        "pressure_cpu_some_avg10": stats.pressure.and_then(|one| one.cpu).map(|one| one.some.avg10),
+        "pressure_io_some_avg10": stats.pressure.and_then(|one| one.io).map(|one| one.some.avg10),
+    })
+    .to_string()
+}
+
+/// What a host does for `update`.
+pub(crate) fn change(container: &Container, asked: Update) -> Result<()> {
+    let cpuset_cpus = asked.cpuset_cpus.map(|list| list.parse::<IdList>()).transpose()?;
+    container.update(&LimitsChange {
+        memory_max_bytes: asked.memory,
+        swap_max_bytes: asked.swap,
+        pids_max: asked.pids,
+        cpus: asked.cpus,
+        cpu_weight: asked.cpu_weight,
+        cpuset_cpus,
+        ..LimitsChange::default()
+    })
+}
+
+fn row(named: &Named, stats: &Value) -> String {
+    let bytes = |key: &str| stats[key].as_u64().map_or_else(|| "-".to_string(), rounded);
+    let seconds = Duration::from_micros(stats["cpu_us"].as_u64().unwrap_or(0)).as_secs_f64();
+    let columns = [
+        format!("{seconds:.2} s"),
+        bytes("memory_bytes"),
+        bytes("memory_peak_bytes"),
+        stats["pids"].to_string(),
+        bytes("io_read_bytes"),
+        bytes("io_write_bytes"),
+    ];
+    line(&named.name, columns)
+}
+
+fn line(name: &str, columns: [String; 6]) -> String {
+    let columns = columns.map(|column| format!("{column:>11}"));
+    format!("{name:<20}{}", columns.concat())
+}
+
+/// In the largest unit that leaves something, without its fraction.
+fn rounded(bytes: u64) -> String {
+    let unit = [30, 20, 10].into_iter().find(|unit| bytes >> unit > 0).unwrap_or(0);
+    size(bytes >> unit << unit)
+}

@@ -1,0 +1,71 @@
+//! Copies between a detached container and here.
+
+use super::{Yard, common};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+#[test]
+fn files_and_folders_are_copied_in_and_out() {
+    let yard = Yard::new("named-cp");
+    yard.detach("box", &[], "sleep 100");
+    let here = |name: &str| yard.0.0.join(name);
+    fs::create_dir_all(here("tree/sub")).unwrap();
+    fs::write(here("tree/sub/a"), "hello").unwrap();
+    fs::set_permissions(here("tree/sub/a"), fs::Permissions::from_mode(0o751)).unwrap();
+    symlink("sub/a", here("tree/link")).unwrap();
+    yard.leanbox(&["cp", "tree", "box:/tmp"]).said("");
+    let look = "cd /tmp/tree; cat sub/a link; ls -ln sub/a";
+    let seen = yard.leanbox(&["exec", "box", "sh", "-c", look]).out;
+    assert!(seen.starts_with("hellohello-rwxr-x--x") && seen.contains(" 0        0 "), "{seen}");
+    yard.leanbox(&["cp", "box:/tmp/tree", "back"]).said("");
+    assert_eq!(fs::read_to_string(here("back/sub/a")).unwrap(), "hello");
+    assert_eq!(fs::metadata(here("back/sub/a")).unwrap().permissions().mode() & 0o777, 0o751);
+    assert_eq!(fs::read_link(here("back/link")).unwrap().to_str(), Some("sub/a"));
+    yard.leanbox(&["cp", "box:/tmp/tree/sub/a", "one"]).said("");
+    assert_eq!(fs::read_to_string(here("one")).unwrap(), "hello");
+    let archive = yard.command(&["cp", "box:/tmp/tree", "-"]).output().unwrap().stdout;
+    let put = common::fed(&mut yard.command(&["cp", "-", "box:/dev/shm"]), &archive);
+    assert!(put.status.success(), "{put:?}");
+    yard.leanbox(&["exec", "box", "cat", "/dev/shm/tree/link"]).said("hello");
+    yard.leanbox(&["cp", "box:/tmp/none", "x"]).failed(1, "/tmp/none: ENOENT");
+    yard.leanbox(&["cp", "tree", "box:/bin"]).failed(1, "EROFS");
+    yard.leanbox(&["cp", "a", "b"]).failed(1, "NAME:PATH");
+    yard.leanbox(&["pause", "box"]).said("");
+    yard.leanbox(&["cp", "one", "box:/tmp/two"]).said("");
+    yard.leanbox(&["unpause", "box"]).said("");
+    yard.leanbox(&["exec", "box", "cat", "/tmp/two"]).said("hello");
+}
+
+#[test]
+fn what_a_container_swaps_while_it_is_copied_leads_to_nothing_of_ours() {
+    let yard = Yard::new("named-swap");
+    let victim = yard.0.0.join("victim");
+    fs::create_dir(&victim).unwrap();
+    fs::write(victim.join("file"), "of the host").unwrap();
+    for applet in ["ln", "mkdir", "rm", "rmdir"] {
+        symlink("busybox", yard.0.0.join("root/bin").join(applet)).unwrap();
+    }
+    let path = victim.display();
+    let script = format!(
+        "cd /tmp; mkdir -p t/real; echo inside > t/real/file; while :; do \
+         ln -sfn {path} t/name; rm -f t/name; mkdir t/name; echo inside > t/name/file; \
+         rm -f t/name/file; rmdir t/name; done"
+    );
+    yard.detach("box", &[], &script);
+    fs::write(yard.0.0.join("in"), "written").unwrap();
+    for turn in 0..40 {
+        let out = yard.0.0.join(format!("out{turn}"));
+        // It may fail, since things are gone meanwhile.
+        yard.leanbox(&["cp", "box:/tmp/t", &format!("out{turn}")]);
+        for folder in ["name", "real"].map(|name| out.join(name)) {
+            // A link that came out is a link, and not followed here.
+            let is_link = fs::symlink_metadata(&folder).is_ok_and(|meta| meta.is_symlink());
+            let text = fs::read_to_string(folder.join("file")).unwrap_or_default();
+            assert!(is_link || text != "of the host");
+        }
+        yard.leanbox(&["cp", "in", "box:/tmp/t/name/file"]);
+        yard.leanbox(&["cp", "in", "box:/tmp/t/name"]);
+    }
+    assert_eq!(fs::read_to_string(victim.join("file")).unwrap(), "of the host");
+    assert_eq!(fs::read_dir(&victim).unwrap().count(), 1);
+}

@@ -1,0 +1,133 @@
+//! The life of a detached container, verb by verb.
+
+use super::{Yard, common, within};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_detached_container_runs_is_listed_waited_for_and_removed() {
+    let yard = Yard::new("named-life");
+    yard.detach("web", &[], "echo out; echo err >&2; sleep 0.5; exit 3");
+    let listed = yard.leanbox(&["ps"]);
+    assert!(listed.out.contains("web") && listed.out.contains("running"), "{listed:?}");
+    assert_eq!(yard.status("web")["status"], "running");
+    let waited = yard.leanbox(&["wait", "web"]);
+    assert_eq!((waited.code, waited.out.as_str()), (3, "3"));
+    let logs = yard.leanbox(&["logs", "web"]);
+    assert_eq!((logs.out.as_str(), logs.err.as_str()), ("out", "err"));
+    assert!(!yard.leanbox(&["ps"]).out.contains("web"));
+    assert!(yard.leanbox(&["ps", "-a"]).out.contains("exited (3)"));
+    let outcome = &yard.status("web")["outcome"];
+    assert_eq!(
+        (outcome["exited"].as_i64(), outcome["timed_out"].as_bool()),
+        (Some(3), Some(false))
+    );
+    yard.leanbox(&["run", "-d", "--name", "web", "./root", "true"])
+        .failed(125, "there is one of this name");
+    yard.leanbox(&["rm", "web"]).said("");
+    yard.leanbox(&["logs", "web"]).failed(1, "no container of this name");
+}
+
+#[test]
+fn one_without_a_name_gets_one_and_with_rm_leaves_nothing() {
+    let yard = Yard::new("named-rm");
+    let begun = yard.leanbox(&["run", "-d", "--rm", "./root", "sleep", "0.2"]);
+    assert_eq!((begun.code, begun.err.as_str()), (0, ""));
+    assert!(!begun.out.is_empty());
+    assert!(within(PATIENCE, || !yard.leanbox(&["ps", "-a"]).out.contains(&begun.out)));
+}
+
+#[test]
+fn what_cannot_be_started_is_told_at_once_and_leaves_nothing() {
+    let yard = Yard::new("named-not");
+    yard.leanbox(&["run", "-d", "--name", "no", "./root", "no-such-program"])
+        .failed(127, "no-such-program");
+    yard.leanbox(&["run", "-d", "--name", "no", "./nothing", "true"]).failed(125, "no such folder");
+    yard.leanbox(&["run", "-d", "--name", "../no", "./root", "true"])
+        .failed(125, "letters, digits");
+    yard.leanbox(&["run", "--name", "no", "./root", "true"]).failed(125, "--detach");
+    assert_eq!(yard.leanbox(&["ps", "-a", "--json"]).out, "");
+}
+
+#[test]
+fn a_second_program_has_our_streams_and_its_exit_code_is_ours() {
+    let yard = Yard::new("named-exec");
+    yard.detach("box", &[], "sleep 100");
+    yard.leanbox(&["exec", "box", "echo", "hello"]).said("hello");
+    let mut command = yard.command(&["exec", "box", "cat"]);
+    let fed = common::Done::of(common::fed(&mut command, b"fed"));
+    assert_eq!((fed.code, fed.out.as_str()), (0, "fed"));
+    let words = ["exec", "-e", "A=b", "-w", "/app", "-u", "app", "box", "sh", "-c"];
+    let done = yard.leanbox(&[&words[..], &["echo $A; pwd; id -u; exit 7"]].concat());
+    assert_eq!((done.code, done.out.as_str()), (7, "b\n/app\n1000"));
+    yard.leanbox(&["exec", "box", "no-such-program"]).failed(127, "no-such-program");
+    yard.leanbox(&["exec", "-u", "nobody-here", "box", "true"]).failed(127, "nobody-here");
+    yard.leanbox(&["exec", "none", "true"]).failed(1, "no container of this name");
+    // Whoever waits for one is gone, and it as well.
+    let mut waiting = yard.command(&["exec", "box", "sleep", "77"]).spawn().unwrap();
+    let sleeps = || {
+        yard.leanbox(&["exec", "box", "sh", "-c", "cat /proc/[0-9]*/cmdline"]).out.contains("77")
+    };
+    assert!(within(PATIENCE, sleeps));
+    waiting.kill().unwrap();
+    waiting.wait().unwrap();
+    assert!(within(PATIENCE, || !sleeps()));
+    yard.leanbox(&["kill", "box"]).said("");
+    assert_eq!(yard.leanbox(&["wait", "box"]).code, 137);
+    yard.leanbox(&["exec", "box", "true"]).failed(1, "is not running: exited (137)");
+}
+
+#[test]
+fn a_paused_one_stands_still_and_takes_no_second_program() {
+    let yard = Yard::new("named-pause");
+    yard.detach("box", &[], "while :; do echo tick; sleep 0.05; done");
+    yard.leanbox(&["pause", "box"]).said("");
+    assert_eq!(yard.status("box")["status"], "paused");
+    yard.leanbox(&["exec", "box", "true"]).failed(125, "the container is paused");
+    let ticks = || yard.leanbox(&["logs", "box"]).out.lines().count();
+    std::thread::sleep(Duration::from_millis(200));
+    let before = ticks();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(ticks(), before);
+    yard.leanbox(&["unpause", "box"]).said("");
+    assert!(within(PATIENCE, || ticks() > before));
+    assert_eq!(yard.status("box")["status"], "running");
+}
+
+#[test]
+fn stop_asks_first_and_kills_what_does_not_hear() {
+    let yard = Yard::new("named-stop");
+    yard.detach("hears", &[], "trap 'exit 5' TERM; while :; do sleep 0.05; done");
+    yard.detach("deaf", &[], "trap '' TERM; while :; do sleep 0.05; done");
+    yard.leanbox(&["stop", "hears"]).said("");
+    assert_eq!(yard.leanbox(&["wait", "hears"]).out, "5");
+    yard.leanbox(&["stop", "-t", "0.3", "deaf"]).said("");
+    assert_eq!(yard.leanbox(&["wait", "deaf"]).out, "137");
+    yard.leanbox(&["stop", "deaf"]).failed(1, "is not running");
+    yard.detach("signalled", &[], "trap 'exit 6' USR1; while :; do sleep 0.05; done");
+    yard.leanbox(&["kill", "-s", "SIGUSR1", "signalled"]).said("");
+    assert_eq!(yard.leanbox(&["wait", "signalled"]).out, "6");
+}
+
+#[test]
+fn a_running_one_is_removed_by_force_only() {
+    let yard = Yard::new("named-force");
+    yard.detach("box", &[], "sleep 100");
+    yard.leanbox(&["rm", "box"]).failed(1, "is running");
+    yard.leanbox(&["rm", "-f", "box"]).said("");
+    assert_eq!(yard.leanbox(&["ps", "-a", "--json"]).out, "");
+}
+
+#[test]
+fn logs_follow_to_the_end_and_show_the_last_lines_only() {
+    let yard = Yard::new("named-logs");
+    let script = "i=0; while [ $i -lt 20 ]; do echo line $i; i=$((i+1)); sleep 0.05; done";
+    yard.detach("box", &[], script);
+    let followed = yard.leanbox(&["logs", "-f", "box"]);
+    assert_eq!(followed.out.lines().count(), 20, "{followed:?}");
+    yard.leanbox(&["logs", "--tail", "2", "box"]).said("line 18\nline 19");
+    yard.leanbox(&["logs", "--tail", "0", "box"]).said("");
+    let stamped = yard.leanbox(&["logs", "-t", "--tail", "1", "box"]).out;
+    assert!(stamped.contains('.') && stamped.ends_with(" line 19"), "{stamped}");
+}

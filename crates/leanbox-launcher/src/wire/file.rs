@@ -1,0 +1,38 @@
+//! What a host asks of who opens and makes files in a slot for it.
+
+/// The longest request: its head, a path, a second text, each with its NUL.
+pub const FILE_MESSAGE_MAX: usize = size_of::<FileRequest>() + 2 * 4096;
+
+/// What is to be done with the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum FileAsk {
+    /// openat2(2) with flags and mode; the descriptor comes with the reply.
+    Open = 1,
+    /// mkdirat(2) with the mode.
+    MakeDir,
+    /// symlinkat(2) to the second text.
+    Symlink,
+    /// unlinkat(2).
+    Remove,
+}
+
+/// The head of a request; the path follows, NUL-terminated, and the second text likewise.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct FileRequest {
+    /// A [`FileAsk`].
+    pub ask: u32,
+    /// open(2) flags.
+    pub flags: u32,
+    /// Permissions of what is made.
+    pub mode: u32,
+}
+
+/// The answer.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct FileReply {
+    /// Why not, or 0.
+    pub errno: i32,
+}
