@@ -66,6 +66,8 @@ impl<'a> Ending<'a> {
             }
             Ok(Some(status)) => Some(Told::Ended(status)),
             Ok(None) => None,
+            // Seen in the moment between its end and that of its number: it is about to be known.
+            Err(errno) if errno.0 == Errno::SRCH.raw_os_error() => None,
             Err(errno) => Some(Told::Unknown(Errno::from_raw_os_error(errno.0))),
         }
     }

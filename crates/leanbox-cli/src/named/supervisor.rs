@@ -34,7 +34,7 @@ struct Second {
 /// What came of a request.
 enum Done {
     Nothing,
-    Second(Process),
+    Second(Box<Process>),
     Files(OwnedFd),
     Text(String),
 }
@@ -211,7 +211,9 @@ impl Supervisor {
         }
         let Ok((Some(request), fds)) = protocol::receive::<Request>(&peer) else { return };
         let reply = match self.carry_out(request, fds) {
-            Ok(Done::Second(process)) => return self.seconds.push(Second { process, waits: peer }),
+            Ok(Done::Second(process)) => {
+                return self.seconds.push(Second { process: *process, waits: peer });
+            }
             Ok(Done::Files(socket)) => {
                 let _ = protocol::send(&peer, &Reply::default(), &[socket.as_fd()]);
                 return;
@@ -241,7 +243,9 @@ impl Supervisor {
                 return Ok(Done::Text(use_of::report(&self.named.name, &stats)));
             }
             Request::Update(asked) => use_of::change(&self.container, asked)?,
-            Request::Exec(exec) => return self.exec(exec, fds).map(Done::Second),
+            Request::Exec(exec) => {
+                return self.exec(exec, fds).map(|process| Done::Second(Box::new(process)));
+            }
             Request::Files => {
                 return self.container.files().map(|files| Done::Files(files.into_socket()));
             }

@@ -131,3 +131,39 @@ fn logs_follow_to_the_end_and_show_the_last_lines_only() {
     let stamped = yard.leanbox(&["logs", "-t", "--tail", "1", "box"]).out;
     assert!(stamped.contains('.') && stamped.ends_with(" line 19"), "{stamped}");
 }
+
+#[test]
+fn stats_tell_what_it_uses_and_update_changes_what_it_may() {
+    let yard = Yard::new("stats");
+    let script = "dd if=/dev/zero of=/tmp/x bs=1M count=8 2>/dev/null; sleep 60 & sleep 60 & wait";
+    yard.detach("box", &["--memory", "64m", "--cpus", "1"], script);
+    let stats = || common::json_of(&yard.leanbox(&["stats", "--json", "box"]).out);
+    let full = |stats: &serde_json::Value| stats["memory_bytes"].as_u64().unwrap() > 8 << 20;
+    assert!(within(PATIENCE, || full(&stats()) && stats()["pids"] == 3), "{}", stats());
+    let table = yard.leanbox(&["stats"]);
+    assert!(table.out.lines().nth(1).unwrap().starts_with("box "), "{table:?}");
+    yard.leanbox(&["update", "--memory", "128m", "--pids", "3", "--cpus", "0.5", "box"]).said("");
+    yard.leanbox(&["exec", "box", "true"]).failed(125, "too many processes");
+    yard.leanbox(&["update", "--memory", "5m", "box"]).failed(1, "memory");
+    yard.leanbox(&["update", "--pids", "16", "box"]).said("");
+    yard.leanbox(&["exec", "box", "echo", "again"]).said("again");
+    yard.leanbox(&["stats", "nobody"]).failed(1, "nobody");
+    yard.leanbox(&["rm", "-f", "box"]).said("");
+}
+
+#[test]
+fn how_and_why_it_ended_is_told_until_it_is_removed() {
+    let yard = Yard::new("cause");
+    let cause = |name: &str| {
+        yard.leanbox(&["wait", name]);
+        yard.status(name)["outcome"]["cause"].as_str().unwrap().to_string()
+    };
+    yard.detach("exit", &[], "exit 3");
+    yard.detach("time", &["--timeout", "300ms"], "sleep 60");
+    yard.detach("cpu", &["--cpu-time", "300ms"], "while :; do :; done");
+    yard.detach("oom", &["--memory", "8m"], "dd if=/dev/zero of=/tmp/x bs=1M count=40");
+    yard.detach("kill", &[], "sleep 60");
+    yard.leanbox(&["kill", "kill"]).said("");
+    let causes = ["exit", "time", "cpu", "oom", "kill"].map(cause);
+    assert_eq!(causes, ["exited", "wall_timeout", "cpu_timeout", "oom_killed", "killed"]);
+}

@@ -144,6 +144,9 @@ impl Left {
             return format!("pid {pid} of {pid_namespace}, another pid namespace, has ended");
         }
         match record::start_time(*pid) {
+            Ok(now) if now == *start_time && record::is_zombie(*pid) => {
+                format!("pid {pid} has ended")
+            }
             Ok(now) if now == *start_time => format!("pid {pid} lives, but has given it up"),
             Ok(_) => format!("pid {pid} has ended, and is another process now"),
             Err(_) => format!("pid {pid} has ended"),

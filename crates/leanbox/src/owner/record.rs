@@ -122,6 +122,12 @@ pub(super) fn start_time(pid: u32) -> std::io::Result<u64> {
     Ok(rest.split_whitespace().nth(19).and_then(|ticks| ticks.parse().ok()).unwrap_or(0))
 }
 
+/// Whether it has ended and nobody has waited for it yet.
+pub(super) fn is_zombie(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
