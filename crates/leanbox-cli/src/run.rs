@@ -6,6 +6,7 @@
 mod detach;
 mod limits;
 mod mounts;
+mod network;
 pub(crate) mod security;
 mod sockets;
 mod terminal;
@@ -68,6 +69,8 @@ pub(crate) struct Args {
     words: Vec<String>,
     #[command(flatten)]
     mounts: mounts::Mounts,
+    #[command(flatten)]
+    network: network::NetworkArgs,
     #[command(flatten)]
     sockets: sockets::Sockets,
     #[command(flatten)]
@@ -169,7 +172,7 @@ impl Args {
         if self.cgroups == Cgroups::Disabled {
             builder = builder.without_groups();
         }
-        builder = self.mounts.apply(builder);
+        builder = self.network.apply(self.mounts.apply(builder));
         if let Some(user) = &self.user {
             builder = builder.user(user);
         }

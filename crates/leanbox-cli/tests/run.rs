@@ -264,3 +264,15 @@ fn it_runs_without_standard_streams() {
     let status = shell.arg0("sh").args(["-c", &script]).current_dir(&place.0).status().unwrap();
     assert_ne!(status.code(), Some(101));
 }
+
+#[test]
+fn the_network_is_its_own_unless_the_hosts_is_asked_for() {
+    let place = place("network");
+    let host = fs::read_link("/proc/self/ns/net").unwrap().display().to_string();
+    let ours = |done: &Done| done.out == host;
+    let namespace = ["busybox", "readlink", "/proc/self/ns/net"];
+    assert!(!ours(&place.run(&[], &namespace)));
+    assert!(!ours(&place.run(&["--network", "none"], &namespace)));
+    assert!(ours(&place.run(&["--network", "host"], &namespace)));
+    place.run(&["--network", "moon"], &namespace).failed(125, "--network");
+}
