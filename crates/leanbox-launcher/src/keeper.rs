@@ -3,7 +3,9 @@
 //! own end (the host's socket closed) ends them all. It takes requests from the host only and
 //! never reads a word out of a slot.
 
-use crate::blocks::{Blocks, write_given_maps, write_id_maps};
+mod birth;
+
+use crate::blocks::Blocks;
 use crate::enter;
 use crate::files;
 use crate::frozen::Frozen;
@@ -19,11 +21,11 @@ use crate::wire::{
 };
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::AtomicU32;
 use leanbox_sys::mount::{self, FsOption, Reach};
 use leanbox_sys::process::{self, CloneArgs, pr};
 use leanbox_sys::socket::Received;
-use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, memory, socket, sync};
+use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, memory, socket};
 
 /// A step that did not work, and why.
 pub(crate) type Outcome<T> = Result<T, (u32, Errno)>;
@@ -32,7 +34,7 @@ pub(crate) struct Keeper {
     plan: Plan,
     own_mounts: Fd,
     /// Counts the slots whose id maps are written; launchers wait on it.
-    mapped: &'static AtomicU32,
+    pub(super) mapped: &'static AtomicU32,
     turn: u32,
     trees: usize,
     blocks: Blocks,
@@ -96,6 +98,7 @@ impl Keeper {
         let _ = process::setsid();
         process::umask(0o022);
         at(9, process::prctl(pr::SET_NO_NEW_PRIVS, 1, 0))?;
+        birth::keep_rights_as_any_user();
         at(9, process::prctl(pr::SET_DUMPABLE, 0, 0))?;
         let _ = process::prctl(pr::SET_NAME, c"leanbox-keeper".as_ptr() as usize, 0);
         // What the host ignored, containers must not; ended children the kernel reaps.
@@ -245,45 +248,6 @@ impl Keeper {
         });
         close_all(&trees[..self.trees]);
         born
-    }
-
-    fn bear(&mut self, request: Request, fds: &[Fd], trees: &[Fd]) -> Outcome<(i32, Fd)> {
-        let mut pidfd: Fd = -1;
-        let header = self.plan.header();
-        // With a leased network namespace the keeper is in it already.
-        let leased = if header.leases_net == 1 { process::CLONE_NEWNET } else { 0 };
-        let namespaces = header.namespaces & !leased;
-        let mut args = CloneArgs {
-            flags: namespaces | process::CLONE_NEWUSER | process::CLONE_PIDFD,
-            pidfd: &raw mut pidfd as u64,
-            exit_signal: process::SIGCHLD as u64,
-            ..CloneArgs::default()
-        };
-        let (socket, mut groups) = fds.split_first().ok_or((Step::CLONE, Errno::INVAL))?;
-        if let Some((into, rest)) = groups.split_first().filter(|_| request.into_group == 1) {
-            args.flags |= process::CLONE_INTO_CGROUP;
-            args.cgroup = *into as u64;
-            groups = rest;
-        }
-        self.turn += 1;
-        // SAFETY: one thread; the child goes its own way at once and never returns.
-        let pid = unsafe { process::fork3(&args) }.map_err(|errno| (Step::CLONE, errno))?;
-        if pid == 0 {
-            let turn = (self.mapped, self.turn);
-            launcher::main(self.plan, *socket, groups, trees, turn, request);
-        }
-        let written = match header.uid_map {
-            0 => write_id_maps(pid, request.id_base),
-            users => write_given_maps(pid, self.plan.text(users), self.plan.text(header.gid_map)),
-        };
-        self.mapped.store(self.turn, Ordering::Release);
-        let _ = sync::wake_all(self.mapped);
-        if let Err(errno) = written {
-            let _ = process::kill(pid, process::SIGKILL);
-            fd::close(pidfd);
-            return Err((Step::ID_MAPS, errno));
-        }
-        Ok((pid, pidfd))
     }
 
     /// Namespaces kept for the fork mode: no user namespace, no ids mapped.

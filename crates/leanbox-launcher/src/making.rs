@@ -10,7 +10,7 @@ use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use leanbox_sys::mount::{self, FsOption, Reach};
 use leanbox_sys::process::{self, pr};
-use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, socket, sync, terminal};
+use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, seccomp, socket, sync, terminal};
 
 /// The most descriptors a launcher opens for the host.
 const FOR_HOST_MAX: usize = 8;
@@ -157,7 +157,7 @@ impl<'a> Making<'a> {
                 let filter = making.plan.table::<u64>(making.plan.header().filter);
                 // SAFETY: the plan's filter table holds struct sock_filter, 8 bytes each.
                 unsafe {
-                    process::set_filter(filter.as_ptr().cast(), filter.len() as u16, op.number)
+                    seccomp::set_filter(filter.as_ptr().cast(), filter.len() as u16, op.number)
                 }
             }),
             (OpKind::OpenForHost, |making, op| {

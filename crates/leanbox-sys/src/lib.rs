@@ -27,6 +27,7 @@ pub mod fork;
 pub mod memory;
 pub mod mount;
 pub mod process;
+pub mod seccomp;
 pub mod socket;
 pub mod spawn;
 pub mod sync;

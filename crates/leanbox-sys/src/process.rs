@@ -267,6 +267,13 @@ pub fn setuid(uid: u32) -> Result<()> {
     unsafe { call(nr::SETRESUID, [uid as usize; 3]) }.map(drop)
 }
 
+/// setresuid(2) of the effective user alone, and so of whoever owns the next user namespace.
+pub fn set_effective_user(uid: u32) -> Result<()> {
+    const AS_IT_IS: usize = u32::MAX as usize;
+    // SAFETY: numbers only.
+    unsafe { call(nr::SETRESUID, [AS_IT_IS, uid as usize, AS_IT_IS]) }.map(drop)
+}
+
 /// capset(2): permitted and effective become `held`, inheritable `inheritable`.
 pub fn capset(held: u64, inheritable: u64) -> Result<()> {
     let header = [CAPABILITY_VERSION_3, 0];
@@ -295,23 +302,6 @@ pub mod pr {
     pub const SET_SECUREBITS: i32 = 28;
     /// `PR_SET_NO_NEW_PRIVS`.
     pub const SET_NO_NEW_PRIVS: i32 = 38;
-}
-
-/// struct sock_fprog of seccomp(2).
-#[repr(C)]
-struct FilterProgram {
-    length: u16,
-    filter: *const u8,
-}
-
-/// Installs a filter program with `SECCOMP_FILTER_FLAG_*` (seccomp(2)).
-///
-/// # Safety
-/// `filter` must hold `length` instructions of struct sock_filter.
-pub unsafe fn set_filter(filter: *const u8, length: u16, flags: u64) -> Result<()> {
-    let program = FilterProgram { length, filter };
-    // SAFETY: the caller answers for the instructions; 1 is SECCOMP_SET_MODE_FILTER.
-    unsafe { call(nr::SECCOMP, [1, flags as usize, &raw const program as usize]) }.map(drop)
 }
 
 /// setns(2).
