@@ -59,6 +59,7 @@ pub(crate) fn bring(
 
 /// Enters, clones the newcomer and hands its pidfd to the host. Where the kernel does not tell how
 /// a process ended (before Linux 6.15), it stays to reap and report.
+#[inline(never)]
 fn usher(plan: Plan, launcher: Fd, groups: &[Fd]) -> Result<(), (u32, Errno)> {
     let step = |step| move |errno| (step, errno);
     let _ = process::prctl(pr::SET_NAME, c"leanbox-enter".as_ptr() as usize, 0);

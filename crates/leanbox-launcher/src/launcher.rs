@@ -21,8 +21,10 @@ use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, memory, socket, sync};
 /// After how long it is looked whether a container that has not parked is there.
 const PARK_PATIENCE_MS: u64 = 1000;
 
-/// Becomes the launcher of a slot. `turn`: the word to wait on, and from which value on this
-/// slot's ids are mapped.
+/// Becomes the launcher of a slot. In a frame of its own: the keeper's is on every page of stack
+/// that a launcher writes to. `turn`: the word to wait on, and from which value on this slot's ids
+/// are mapped.
+#[inline(never)]
 pub(crate) fn main(
     plan: Plan,
     socket: Fd,

@@ -247,6 +247,8 @@ pub fn fchdir(dir: Fd) -> Result<()> {
 
 /// Whether the current directory lies below the root: getcwd(2) says `(unreachable)` of one that
 /// does not.
+// Its buffer is not to be on the stack of who does not ask.
+#[inline(never)]
 pub fn is_below_root() -> Result<bool> {
     let mut path = [0u8; 4096];
     // SAFETY: the buffer is valid for its length.
