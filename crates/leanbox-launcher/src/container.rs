@@ -3,19 +3,22 @@
 //! is one word in it: it wakes, places its descriptors, and executes. Nothing here allocates.
 
 mod alone;
+mod itself;
 
 use crate::crowd::Joining;
 use crate::wire::{
-    Go, INLINE_MAX, Kind, Mailbox, Plan, PlanHeader, Report, Rlimit, SLOT_FD, START_FDS_MAX, Start,
-    Step, bytes_of,
+    Go, INLINE_MAX, Kind, Mailbox, Plan, PlanHeader, Report, SLOT_FD, START_FDS_MAX, Start, Step,
+    bytes_of,
 };
 pub(crate) use alone::execute_alone;
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_void};
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
+pub(crate) use itself::take_limits;
+use itself::{take_identity, take_terminal};
 use leanbox_sys::process::{self, CLONE_FILES, CLONE_PIDFD, CLONE_SIGHAND};
-use leanbox_sys::{Errno, Fd, fd, memory, socket, sync, terminal};
+use leanbox_sys::{Errno, Fd, fd, memory, socket, sync};
 
 const STACK_SIZE: usize = 16 * 1024;
 
@@ -282,36 +285,6 @@ fn receive_fds(start: &Start, fds: &mut [Fd; START_FDS_MAX + 2]) -> leanbox_sys:
 }
 
 /// The launcher has its groups, session and working folder (`/`) already.
-/// Of the container alone: its launcher has to fork and to open what it needs.
-pub(crate) fn take_limits(plan: &Plan) -> Result<(), (u32, Errno)> {
-    plan.table::<Rlimit>(plan.header().rlimits).iter().try_for_each(|limit| {
-        process::set_limits(limit.resource as u32, limit.soft, limit.hard)
-            .map_err(|errno| (Step::LIMITS, errno))
-    })
-}
-
-fn take_identity(plan: &Plan) -> Result<(), (u32, Errno)> {
-    let header = plan.header();
-    take_limits(plan)?;
-    let identity = |errno| (Step::IDENTITY, errno);
-    process::setuid(header.uid).map_err(identity)?;
-    process::capset(header.held, 0).map_err(identity)?;
-    match plan.text(header.workdir) {
-        dir if dir == c"/" => Ok(()),
-        dir => fd::chdir(dir).map_err(|errno| (Step::WORKDIR, errno)),
-    }
-}
-
-/// A session of its own with this terminal, which is also its standard streams unless it is given
-/// others.
-fn take_terminal(slave: Fd) -> leanbox_sys::Result<()> {
-    process::setsid()?;
-    terminal::make_controlling(slave)?;
-    (0..3).try_for_each(|stream| fd::dup_to(slave, stream, false))?;
-    fd::close(slave);
-    Ok(())
-}
-
 /// From the start to the program.
 fn execute(given: &Given, start: &Start, data: &mut [u8; INLINE_MAX], fds: &[Fd]) -> ! {
     let count = (start.fds as usize).min(START_FDS_MAX).min(fds.len());

@@ -1,16 +1,18 @@
 //! What to run: program, arguments, environment, streams, as with `std::process::Command`. The
 //! message that starts it is laid out once, and again only after a change.
 
+mod second;
+
 use crate::container::{Container, Started};
 use crate::identity::Identity;
 use crate::message::{Data, candidates, environment, patch};
-use crate::process::{Entered, Process};
-use crate::slot::{Slot, empty_start};
+use crate::slot::empty_start;
 use crate::stdio::{Stdio, Streams};
 use crate::template::{Inner, no_nul};
 use crate::{Error, ErrorKind, Outcome, Pool, Result, keeper};
 use leanbox_launcher::wire::{Go, INLINE_MAX, START_FDS_MAX, Start, bytes_of};
 use rustix::process::Signal;
+use second::told_of_exec;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -183,14 +185,6 @@ impl Command {
         self
     }
 
-    /// Another user than the container's, as [`TemplateBuilder::user`](crate::TemplateBuilder::user)
-    /// takes it: of a second program only ([`Container::exec`]), since a template decides whom its
-    /// slots are made for.
-    pub fn user(&mut self, user: impl Into<String>) -> &mut Self {
-        self.user = Some(user.into());
-        self.changed()
-    }
-
     /// Has the container tell when it woke ([`Outcome::first_instruction`]): for benchmarks.
     pub fn stamp(&mut self) -> &mut Self {
         self.stamp = true;
@@ -318,37 +312,6 @@ impl Command {
         Ok(Some(container))
     }
 
-    /// Starts it as the second program in a slot.
-    pub(crate) fn exec_in(&mut self, pool: &Pool, slot: &Slot) -> Result<Process> {
-        if self.noop {
-            return Err(Error::invalid("no program to run"));
-        }
-        let began = Instant::now();
-        let mut streams = Streams::open(&self.streams, || Stdio::Inherit, false, false)?;
-        let inner = &pool.template().inner;
-        let identity = match &self.user {
-            Some(user) => Identity::resolve(user, &inner.rootfs)?,
-            None => inner.plan.identity.clone(),
-        };
-        let message = self.message_for(pool, &identity)?;
-        let ours = streams.take_ours();
-        let enter = || {
-            let (tell, told) = told_of_exec()?;
-            let (bytes, fds) = self.complete(&message, &streams, Some(&told))?;
-            let bytes = bytes.as_deref().unwrap_or(&message.bytes);
-            let entered = Entered::into(slot, inner, &identity)?.start(bytes, &fds)?;
-            drop(fds);
-            drop(told);
-            entered.confirm_exec(&self.program, tell)
-        };
-        let entered = match slot.group.freezer() {
-            Ok(freezer) => freezer.admit(enter)?,
-            Err(_) => enter()?,
-        };
-        let deadline = self.timeout.and_then(|timeout| began.checked_add(timeout));
-        Ok(Process::new(entered, ours, began, deadline, &self.program))
-    }
-
     /// The descriptors of this start, and the message again where it must speak of them.
     fn complete<'a>(
         &'a self,
@@ -430,10 +393,4 @@ impl Command {
         start.length = data.bytes.len() as u64;
         Ok(data.bytes)
     }
-}
-
-/// Of a pipe that an exec closes: the host's end, and the container's.
-fn told_of_exec() -> Result<(OwnedFd, OwnedFd)> {
-    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map_err(|errno| Error::syscall("pipe2(O_CLOEXEC)", errno))
 }
