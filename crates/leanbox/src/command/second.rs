@@ -11,7 +11,7 @@ use std::time::Instant;
 
 impl Command {
     /// Another user than the container's, as [`TemplateBuilder::user`](crate::TemplateBuilder::user)
-    /// takes it: of a second program only ([`Container::exec`]), since a template decides whom its
+    /// takes it: of a second program only ([`Container::exec`](crate::Container::exec)), since a template decides whom its
     /// slots are made for.
     pub fn user(&mut self, user: impl Into<String>) -> &mut Self {
         self.user = Some(user.into());
