@@ -14,6 +14,9 @@ use core::sync::atomic::Ordering;
 use leanbox_sys::process::{self, CloneArgs, pr};
 use leanbox_sys::{Errno, Fd, fd, sync};
 
+/// Becoming oneself again fails for want of memory at most.
+const TRIES: u32 = 100;
+
 /// Has capabilities stay with the process whoever its effective user is (capabilities(7),
 /// `SECBIT_NO_SETUID_FIXUP`); a new user namespace begins without that. Where it cannot be set,
 /// the clone says so.
@@ -59,7 +62,7 @@ impl Keeper {
         own_as(owner).map_err(|errno| (Step::CLONE, errno))?;
         // SAFETY: one thread; the child goes its own way at once and never returns.
         let born = unsafe { process::fork3(&args) };
-        if born != Ok(0) && own_as(0).is_err() {
+        if born != Ok(0) && (0..TRIES).all(|_| own_as(0).is_err()) {
             // Nothing would be its own any more; its end is that of all it made.
             process::exit(1);
         }
