@@ -191,6 +191,9 @@ fn a_layer_in_memory_goes_with_once_and_a_plain_root_only() {
 
 #[test]
 fn writable_roots_of_both_kinds_go_with_the_capability_to_mount() {
+    if !has_writable_roots() {
+        return;
+    }
     let (root, upper) = (busybox("admin"), upper("admin-upper"));
     let overlay = Rootfs::overlay(std::slice::from_ref(&root.0), &upper.0).unwrap();
     for builder in [Template::builder(overlay), in_memory(&root, 1 << 20)] {
