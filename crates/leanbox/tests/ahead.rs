@@ -66,14 +66,16 @@ fn nothing_is_begun_ahead_where_ids_cannot_be_mapped() {
 fn a_keeper_that_cannot_map_ids_is_followed_by_one_on_a_copy() {
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (lower, upper, root) = (busybox("ahead-lower"), upper("ahead-upper"), folder("ahead-root"));
+    // The folder stays out here: in there it is a mount point, which cannot be removed.
+    let point = root.0.clone();
     std::thread::spawn(move || {
         common::leave_mounts(MountPropagationFlags::PRIVATE);
         let [lower, upper] = [&lower.0, &upper.0].map(|path| path.display().to_string());
         let options = format!("lowerdir={lower},upperdir={upper}/diff,workdir={upper}/work");
         let options = std::ffi::CString::new(options).unwrap();
-        mount("none", &root.0, "overlay", MountFlags::empty(), options.as_c_str()).unwrap();
+        mount("none", &point, "overlay", MountFlags::empty(), options.as_c_str()).unwrap();
         for _ in 0..20 {
-            let builder = Template::builder(Rootfs::open(&root.0).unwrap());
+            let builder = Template::builder(Rootfs::open(&point).unwrap());
             let template = builder.ahead().build().unwrap();
             assert!(!template.maps_ids());
             assert_eq!(says(&Pool::new(&template, 0).unwrap(), "id -u"), "0");

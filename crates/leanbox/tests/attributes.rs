@@ -31,10 +31,12 @@ fn mount_forbidding(point: &Path) {
 fn a_writable_bind_of_what_is_read_only_and_without_programs_is_so_inside() {
     let (root, source) = (busybox("kept"), folder("kept-source"));
     fs::create_dir(root.0.join("kept")).unwrap();
+    // The folder stays out here: in there it is a mount point, which cannot be removed.
+    let point = source.0.clone();
     std::thread::spawn(move || {
         leave_mounts(MountPropagationFlags::PRIVATE);
-        mount_forbidding(&source.0);
-        let bind = Bind::new(&source.0, "/kept");
+        mount_forbidding(&point);
+        let bind = Bind::new(&point, "/kept");
         let template = Template::builder(Rootfs::open(&root.0).unwrap()).bind(bind).build();
         let pool = Pool::new(&template.unwrap(), 0).unwrap();
         let options = options(&pool, "/kept");
