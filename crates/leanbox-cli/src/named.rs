@@ -19,6 +19,7 @@ pub(crate) mod supervisor;
 pub(crate) mod use_of;
 pub(crate) mod verbs;
 
+use crate::outcome::Report;
 use leanbox::{Error, ErrorKind, Result};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
@@ -44,28 +45,12 @@ pub(crate) struct Record {
     pub(crate) started: u64,
 }
 
-/// How it ended; what is not known is null.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Ended {
-    pub(crate) exit_code: u8,
-    pub(crate) exited: Option<i32>,
-    pub(crate) signal: Option<i32>,
-    pub(crate) timed_out: bool,
-    pub(crate) oom_killed: bool,
-    /// Why, by the name of [`leanbox::Cause`].
-    pub(crate) cause: String,
-    pub(crate) cpu_us: u64,
-    pub(crate) memory_peak_bytes: u64,
-    pub(crate) wall_us: u64,
-    pub(crate) error: Option<String>,
-}
-
 /// Where a container is in its life.
 #[derive(Debug)]
 pub(crate) enum State {
     Running,
     Paused,
-    Ended(Ended),
+    Ended(Report),
     /// Its host was killed, and it with its host.
     HostGone,
 }

@@ -4,7 +4,7 @@
 use crate::run::Args;
 use crate::{say, tell};
 use leanbox::{Cause, End, Error, ErrorKind, Outcome, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
@@ -66,7 +66,7 @@ impl Json {
         }
     }
 
-    fn write(self, report: &Report<'_>) {
+    fn write(self, report: &Report) {
         let Ok(line) = serde_json::to_string(report) else { return };
         match self {
             Self::None => {}
@@ -82,10 +82,10 @@ impl Json {
 }
 
 /// One JSON object; what is not known is null.
-#[derive(Debug, Default, Serialize)]
-struct Report<'a> {
-    /// Of this command.
-    exit_code: u8,
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// Of this command, or of one that would have waited.
+    pub(crate) exit_code: u8,
     /// Of the program.
     exited: Option<i32>,
     signal: Option<i32>,
@@ -93,12 +93,19 @@ struct Report<'a> {
     oom_killed: bool,
     /// Why the program ended: `exited`, `signal`, `oom_killed`, `wall_timeout`, `cpu_timeout`,
     /// `output_limit`, `killed`.
-    cause: Option<&'static str>,
+    cause: Option<String>,
     cpu_us: Option<u64>,
     memory_peak_bytes: Option<u64>,
     start_us: Option<u64>,
     wall_us: Option<u64>,
-    error: Option<&'a str>,
+    error: Option<String>,
+}
+
+impl Report {
+    /// Of what did not come to its program's end, or to the end of a look at it.
+    pub(crate) fn of_failure(code: u8, text: String) -> Self {
+        Self { exit_code: code, error: Some(text), ..Self::default() }
+    }
 }
 
 /// Tells how it ended, and gives the exit code.
@@ -107,14 +114,13 @@ pub(crate) fn conclude(result: Result<Outcome, Failure>, args: &Args, json: Json
         Ok(outcome) => {
             let code = exit_code(&outcome);
             explain(&outcome, args);
-            json.write(&report(&outcome, code));
+            json.write(&report(&outcome));
             code
         }
         Err(Failure { error, code }) => {
             let text = error.to_string();
             tell(&format!("leanbox: {text}"));
-            let report = Report { exit_code: code, error: Some(&text), ..Report::default() };
-            json.write(&report);
+            json.write(&Report::of_failure(code, text));
             code
         }
     };
@@ -144,19 +150,20 @@ fn explain(outcome: &Outcome, args: &Args) {
     }
 }
 
-fn report(outcome: &Outcome, exit_code: u8) -> Report<'static> {
+/// All that is known of an end.
+pub(crate) fn report(outcome: &Outcome) -> Report {
     let microseconds = |time: Duration| u64::try_from(time.as_micros()).ok();
     let (exited, signal) = match outcome.end {
         End::Exited(code) => (Some(code), None),
         End::Signaled(signal) => (None, Some(signal)),
     };
     Report {
-        exit_code,
+        exit_code: exit_code(outcome),
         exited,
         signal,
         timed_out: outcome.timed_out,
         oom_killed: outcome.oom_killed,
-        cause: Some(outcome.cause.name()),
+        cause: Some(outcome.cause.name().to_string()),
         cpu_us: microseconds(outcome.cpu).filter(|_| outcome.accounted),
         memory_peak_bytes: Some(outcome.memory_peak_bytes).filter(|_| outcome.accounted),
         start_us: microseconds(outcome.start),

@@ -93,7 +93,7 @@ Examples:
   leanbox run --memory 64m --timeout 10s hello
   leanbox run .base/hello/rootfs hello.py
   leanbox run --entrypoint sh hello -c 'ls -l'
-  leanbox run -v ./data:/data:ro --tmpfs /work:size=1g hello
+  leanbox run -v ./data:/data:ro --tmpfs /scratch:size=1g hello
   leanbox run -it --writable ./rootfs sh
   leanbox run --listen tcp:127.0.0.1:8080 hello serve.py
 

@@ -55,6 +55,39 @@ pub(crate) fn variable(text: &str) -> Result<(String, Option<String>)> {
     Ok((key.to_string(), value))
 }
 
+/// `TERM`, `sigint`, `9`: a signal by its name or number (signal(7)).
+pub(crate) fn signal(text: &str) -> Result<i32> {
+    const NAMES: [(&str, i32); 19] = [
+        ("HUP", 1),
+        ("INT", 2),
+        ("QUIT", 3),
+        ("ILL", 4),
+        ("TRAP", 5),
+        ("ABRT", 6),
+        ("BUS", 7),
+        ("FPE", 8),
+        ("KILL", 9),
+        ("USR1", 10),
+        ("SEGV", 11),
+        ("USR2", 12),
+        ("PIPE", 13),
+        ("ALRM", 14),
+        ("TERM", 15),
+        ("CHLD", 17),
+        ("CONT", 18),
+        ("STOP", 19),
+        ("WINCH", 28),
+    ];
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let named = NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
+    let number = || text.parse().ok().filter(|number| (1..=31).contains(number));
+    named.or_else(number).ok_or_else(|| {
+        Error::invalid(format!("{text:?} is not a signal"))
+            .remedy("write a name as in TERM, or a number up to 31")
+    })
+}
+
 /// A path from the top of the root.
 pub(crate) fn absolute(text: &str) -> Result<String> {
     if text.starts_with('/') {
@@ -112,6 +145,15 @@ mod tests {
         assert!(hostname("web-1").is_ok());
         for text in ["", "a b", &"x".repeat(65)] {
             assert!(hostname(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn signals_have_names_and_numbers() {
+        let signals = ["TERM", "sigint", "9", "SIGUSR1"].map(|text| signal(text).unwrap());
+        assert_eq!(signals, [15, 2, 9, 10]);
+        for text in ["", "0", "99", "NOPE"] {
+            assert!(signal(text).is_err(), "{text}");
         }
     }
 }

@@ -31,15 +31,15 @@ fn volumes_and_tmpfs_are_shown() {
     let data = open_to_all(&place, "data");
     let volume = format!("{data}:/data");
     let fixed = format!("type=bind,src={data},dst=/fixed,readonly");
-    let options = ["-v", &volume, "--mount", &fixed, "--tmpfs", "/work:size=64k,mode=700"];
+    let options = ["-v", &volume, "--mount", &fixed, "--tmpfs", "/scratch:size=64k,mode=700"];
     place
-        .sh(&options, "cat /data/note /fixed/note; echo x >/data/made; ls /work")
+        .sh(&options, "cat /data/note /fixed/note; echo x >/data/made; ls /scratch")
         .said("of the host\nof the host");
     assert!(place.0.join("data/made").exists());
     let done = place.sh(&options, "echo x >/fixed/note");
     assert_eq!(done.code, 1);
     assert!(done.err.contains("Read-only file system"), "{done:?}");
-    let done = place.sh(&options, "head -c 99999 /dev/zero >/work/x; wc -c </work/x");
+    let done = place.sh(&options, "head -c 99999 /dev/zero >/scratch/x; wc -c </scratch/x");
     assert_eq!(done.out, "65536");
 }
 

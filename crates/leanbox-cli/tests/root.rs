@@ -5,7 +5,7 @@ mod common;
 
 use common::{Done, has_entry, place};
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 /// A stand-in for the interpreter: it says how it was called.
 const PYTHON: &str = "#!/bin/sh\necho python3 in $PWD: \"$@\"\n";
@@ -152,4 +152,12 @@ fn nothing_is_left_behind_by_runs_that_fail() {
     assert!(!has_entry(&state, "leanbox-"));
     let output = place.leanbox(&["gc"]).env("LEANBOX_STATE", &state).output().unwrap();
     Done::of(output).said("nothing to reclaim");
+}
+
+#[test]
+fn a_root_that_others_may_not_enter_is_refused_with_the_remedy() {
+    let place = place("closed");
+    let root = place.0.join("root");
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).unwrap();
+    place.run(&[], &["true"]).failed(125, "(mode 0700); a root file system is for all its users");
 }

@@ -53,11 +53,11 @@ pub(crate) struct Step<'a> {
 /// Runs it on `lower_top_first`; what it changes is in `upper/diff` afterwards.
 pub(crate) fn run(step: &Step<'_>, lower_top_first: &[PathBuf], upper: &Path) -> Result<Outcome> {
     let shown = shown(lower_top_first);
-    let begin = || template(step, lower_top_first, upper, &shown);
-    let template = match begin()?.build() {
+    let begin = |limits| template(step, lower_top_first, upper, &shown, limits);
+    let template = match begin(limits())?.build() {
         // No group was delegated to this user: a build is not what the limits are for.
         Err(error) if error.kind() == ErrorKind::Unsupported && !leanbox::is_machine_root() => {
-            begin()?.without_groups().build()?
+            begin(Limits::default())?.without_groups().build()?
         }
         built => built?,
     };
@@ -87,12 +87,13 @@ fn template(
     lower_top_first: &[PathBuf],
     upper: &Path,
     shown: &[Bind],
+    limits: Limits,
 ) -> Result<TemplateBuilder> {
     let rootfs = Rootfs::overlay(lower_top_first, upper).map_err(|error| match error.kind() {
         ErrorKind::InvalidInput => error.remedy("join some of the steps before it into one"),
         _ => error,
     })?;
-    let mut builder = Template::builder(rootfs).limits(limits()).network(Network::Host).tmp(false);
+    let mut builder = Template::builder(rootfs).limits(limits).network(Network::Host).tmp(false);
     builder = builder.user(step.user).hostname("build");
     for capability in Capability::DOCKER_DEFAULT {
         builder = builder.cap_add(*capability);

@@ -284,7 +284,6 @@ fn receive_fds(start: &Start, fds: &mut [Fd; START_FDS_MAX + 2]) -> leanbox_sys:
     Ok(came)
 }
 
-/// The launcher has its groups, session and working folder (`/`) already.
 /// From the start to the program.
 fn execute(given: &Given, start: &Start, data: &mut [u8; INLINE_MAX], fds: &[Fd]) -> ! {
     let count = (start.fds as usize).min(START_FDS_MAX).min(fds.len());

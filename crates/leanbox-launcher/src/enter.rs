@@ -32,12 +32,7 @@ pub(crate) fn bring(
 ) -> Result<(i32, Fd), (u32, Errno)> {
     let [socket, launcher, groups @ ..] = fds else { return Err((Step::ENTER, Errno::INVAL)) };
     let (mut pidfd, mut groups) = (-1, groups);
-    let mut args = CloneArgs {
-        flags: process::CLONE_PIDFD,
-        pidfd: &raw mut pidfd as u64,
-        exit_signal: process::SIGCHLD as u64,
-        ..CloneArgs::default()
-    };
+    let mut args = CloneArgs::with_pidfd(0, &mut pidfd);
     if let Some((into, rest)) = groups.split_first().filter(|_| request.into_group == 1) {
         args.flags |= process::CLONE_INTO_CGROUP;
         args.cgroup = *into as u64;
@@ -77,13 +72,12 @@ fn usher(plan: Plan, launcher: Fd, groups: &[Fd]) -> Result<(), (u32, Errno)> {
     let reports = plan.header().reports_end == 1;
     process::set_signal(process::SIGCHLD, false).map_err(step(Step::PARK))?;
     let mut pidfd: Fd = -1;
-    let args = CloneArgs {
+    let mut args = CloneArgs::with_pidfd(0, &mut pidfd);
+    if !reports {
         // The keeper keeps no ended children, and the launcher is not to be its parent.
-        flags: process::CLONE_PIDFD | if reports { 0 } else { process::CLONE_PARENT },
-        pidfd: &raw mut pidfd as u64,
-        exit_signal: if reports { process::SIGCHLD as u64 } else { 0 },
-        ..CloneArgs::default()
-    };
+        args.flags |= process::CLONE_PARENT;
+        args.exit_signal = 0;
+    }
     // SAFETY: as in `bring`.
     let pid = unsafe { process::fork3(&args) }.map_err(step(Step::PARK))?;
     if pid == 0 {

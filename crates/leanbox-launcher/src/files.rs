@@ -17,12 +17,7 @@ use leanbox_sys::{Errno, Fd, fd, memory, socket};
 pub(crate) fn lend(mapped: &'static AtomicU32, fds: &[Fd]) -> Result<(i32, Fd), (u32, Errno)> {
     let [socket, launcher] = fds else { return Err((Step::ENTER, Errno::INVAL)) };
     let mut pidfd = -1;
-    let args = CloneArgs {
-        flags: process::CLONE_PIDFD,
-        pidfd: &raw mut pidfd as u64,
-        exit_signal: process::SIGCHLD as u64,
-        ..CloneArgs::default()
-    };
+    let args = CloneArgs::with_pidfd(0, &mut pidfd);
     // SAFETY: one thread; the child goes its own way at once and never returns.
     let pid = unsafe { process::fork3(&args) }.map_err(|errno| (Step::CLONE, errno))?;
     if pid == 0 {

@@ -34,7 +34,7 @@ pub(crate) struct Keeper {
     plan: Plan,
     own_mounts: Fd,
     /// Counts the slots whose id maps are written; launchers wait on it.
-    pub(super) mapped: &'static AtomicU32,
+    mapped: &'static AtomicU32,
     turn: u32,
     trees: usize,
     blocks: Blocks,
@@ -256,12 +256,10 @@ impl Keeper {
         let mut trees = [-1; TREES_MAX];
         self.clone_trees(&mut trees, None)?;
         let mut pidfd: Fd = -1;
-        let args = CloneArgs {
-            flags: (self.plan.header().namespaces & !process::CLONE_NEWPID) | process::CLONE_PIDFD,
-            pidfd: &raw mut pidfd as u64,
-            exit_signal: process::SIGCHLD as u64,
-            ..CloneArgs::default()
-        };
+        let args = CloneArgs::with_pidfd(
+            self.plan.header().namespaces & !process::CLONE_NEWPID,
+            &mut pidfd,
+        );
         // SAFETY: as in `bear`.
         let pid = unsafe { process::fork3(&args) }.map_err(|errno| (Step::CLONE, errno))?;
         if pid == 0 {
@@ -336,12 +334,7 @@ fn show(trees: &[Fd], shown: &mut usize) -> Outcome<()> {
 fn keep(fds: &[Fd]) -> Outcome<(i32, Fd)> {
     let (socket, groups) = fds.split_first().ok_or((Step::CLONE, Errno::INVAL))?;
     let mut pidfd: Fd = -1;
-    let args = CloneArgs {
-        flags: process::CLONE_PIDFD,
-        pidfd: &raw mut pidfd as u64,
-        exit_signal: process::SIGCHLD as u64,
-        ..CloneArgs::default()
-    };
+    let args = CloneArgs::with_pidfd(0, &mut pidfd);
     // SAFETY: one thread; the child only sleeps until its socket closes.
     let pid = unsafe { process::fork3(&args) }.map_err(|errno| (Step::CLONE, errno))?;
     if pid == 0 {

@@ -79,6 +79,18 @@ pub struct CloneArgs {
     pub cgroup: u64,
 }
 
+impl CloneArgs {
+    /// A child whose pidfd is put there, and whose end sends SIGCHLD.
+    pub fn with_pidfd(flags: u64, pidfd: &mut Fd) -> Self {
+        Self {
+            flags: flags | CLONE_PIDFD,
+            pidfd: core::ptr::from_mut(pidfd) as u64,
+            exit_signal: SIGCHLD as u64,
+            ..Self::default()
+        }
+    }
+}
+
 unsafe extern "C" {
     fn leanbox_clone_call(
         flags: u64,

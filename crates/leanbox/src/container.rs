@@ -233,11 +233,11 @@ impl Container {
     /// meanwhile may be missed. To end all, there is [`kill`](Self::kill).
     ///
     /// # Errors
-    /// No such signal, or `Gone` if the container has ended.
+    /// No such signal; `Gone` if the container has ended, `Unsupported` without resource groups.
     pub fn signal_all(&self, signal: i32) -> Result<()> {
         let named = Signal::from_named_raw(signal)
             .ok_or_else(|| Error::invalid(format!("{signal}: no such signal")))?;
-        let slot = self.running("signal")?;
+        let slot = self.grouped("signal")?;
         let launcher = Some(slot.launcher()).filter(|_| !slot.ground.shared);
         slot.group.members().signal(named, launcher);
         Ok(())
@@ -301,8 +301,8 @@ impl Container {
         let mut slot =
             self.slot.take().ok_or_else(|| Error::invalid("the outcome was taken already"))?;
         let accounted = slot.group.counts();
-        let was_killed = !matches!(told, Told::Ended(status) if status & 0x7f != KILLED);
-        let usage = slot.group.since(&slot.baseline, was_killed).map(|(used, now)| {
+        let may_be_killed = !matches!(told, Told::Ended(status) if status & 0x7f != KILLED);
+        let usage = slot.group.since(&slot.baseline, may_be_killed).map(|(used, now)| {
             slot.baseline = now;
             used
         });

@@ -212,7 +212,9 @@ fn make_private(folder: &Path) -> Result<()> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     let meta = made.and_then(|()| fs::metadata(folder)).map_err(|error| {
-        Error::io(folder.display(), &error).during("state folder").remedy("run as root")
+        Error::io(folder.display(), &error)
+            .during("state folder")
+            .remedy("run as root, or name a folder of your own in LEANBOX_STATE")
     })?;
     if meta.uid() != rustix::process::geteuid().as_raw() {
         return Err(Error::invalid(format!("{}: belongs to another user", folder.display()))

@@ -43,6 +43,7 @@ impl Rootfs {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let dir = open_folder(path)?;
+        check_entrance(path, &dir)?;
         for name in MOUNT_POINTS {
             ensure_mount_point(path, &dir, name)?;
         }
@@ -224,6 +225,18 @@ fn open_folder(path: &Path) -> Result<OwnedFd> {
             }
         }
     })
+}
+
+/// The launcher is a user that owns nothing of it, as most users of an image are.
+fn check_entrance(path: &Path, dir: &OwnedFd) -> Result<()> {
+    let stat = rustix::fs::fstat(dir)
+        .map_err(|errno| Error::syscall(format!("fstat({:?})", path.display()), errno))?;
+    if stat.st_mode & 0o001 == 1 {
+        return Ok(());
+    }
+    let mode = stat.st_mode & 0o7777;
+    let text = format!("{}: only some may enter it (mode {mode:04o})", path.display());
+    Err(Error::invalid(text).remedy("a root file system is for all its users: chmod 755"))
 }
 
 /// A real folder of that name, made if missing; a link there would move a mount elsewhere.

@@ -296,3 +296,31 @@ fn what_an_update_cannot_do_is_refused_and_changes_nothing() {
     refused(little, ErrorKind::InvalidInput, "memory limit of 1 byte");
     assert_eq!(text(&go(container)), "19 11");
 }
+
+#[test]
+fn without_groups_what_needs_one_is_refused_and_nothing_is_ignored() {
+    let root = common::busybox("groupless");
+    let builder = || Template::builder(leanbox::Rootfs::open(&root.0).unwrap()).without_groups();
+    let limited = Limits { memory_max_bytes: 64 << 20, ..Limits::default() };
+    let refused = builder().limits(limited).build().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused}");
+    let refused = builder().limits(Limits { cpus: Some(0.5), ..Limits::default() }).build();
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unsupported);
+    let pool = Pool::new(&builder().build().unwrap(), 0).unwrap();
+    let container = Command::new("sleep").arg("60").spawn(&pool).unwrap();
+    let change = LimitsChange { pids_max: Some(4), ..LimitsChange::default() };
+    let refused = [
+        container.stats().map(drop),
+        container.update(&change),
+        container.signal_all(10),
+        container.memory_event().map(drop),
+        container.pause(),
+    ];
+    for one in refused {
+        assert_eq!(one.unwrap_err().kind(), ErrorKind::Unsupported);
+    }
+    let timed = Command::new("sleep").arg("60").cpu_time(Duration::from_secs(1)).spawn(&pool);
+    assert_eq!(timed.unwrap_err().kind(), ErrorKind::Unsupported);
+    container.kill();
+    assert_eq!(container.wait().unwrap().cause, Cause::Killed);
+}

@@ -3,10 +3,10 @@
 
 use super::logs::Writer;
 use super::protocol::{self, Exec, Reply, Request};
-use super::{Ended, Named, Record, now_ns, use_of};
-use crate::outcome::{self, FAILED, Failure};
+use super::{Named, Record, now_ns, use_of};
+use crate::outcome::{self, FAILED, Failure, Report};
 use crate::run::Args;
-use leanbox::{Command, Container, End, Error, ErrorKind, Outcome, Pool, Process, Result, Stdio};
+use leanbox::{Command, Container, Error, ErrorKind, Pool, Process, Result, Stdio};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
@@ -74,10 +74,7 @@ pub(crate) fn supervise(args: &Args) -> ExitCode {
     }
     let code = told(&format!("0 {name}"));
     let ended = supervisor.serve().and_then(|()| supervisor.end());
-    let ended = ended.unwrap_or_else(|error| {
-        let error = Some(error.to_string());
-        Ended { exit_code: FAILED, error, ..Ended::default() }
-    });
+    let ended = ended.unwrap_or_else(|error| Report::of_failure(FAILED, error.to_string()));
     // What a full disk has no room for is an end that nobody knows of: "host gone".
     let _ = supervisor.named.write("outcome", &ended);
     if args.detach.rm {
@@ -277,7 +274,7 @@ impl Supervisor {
     }
 
     /// How it ended, when all that it printed is kept.
-    fn end(&mut self) -> Result<Ended> {
+    fn end(&mut self) -> Result<Report> {
         let until = Instant::now() + 10 * DRAIN;
         let outcome = loop {
             if let Some(outcome) = self.container.wait_timeout(DRAIN)? {
@@ -299,7 +296,7 @@ impl Supervisor {
             };
             let _ = protocol::send(&waits, &reply, &[]);
         }
-        Ok(ended(&outcome))
+        Ok(outcome::report(&outcome))
     }
 }
 
@@ -313,24 +310,4 @@ fn failed(error: &Error) -> Reply {
     let error = error.clone();
     let Failure { error, code } = Failure::of_program(error);
     Reply { code, error: Some(error.to_string()), text: None }
-}
-
-fn ended(outcome: &Outcome) -> Ended {
-    let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    let (exited, signal) = match outcome.end {
-        End::Exited(code) => (Some(code), None),
-        End::Signaled(signal) => (None, Some(signal)),
-    };
-    Ended {
-        exit_code: outcome::exit_code(outcome),
-        exited,
-        signal,
-        timed_out: outcome.timed_out,
-        oom_killed: outcome.oom_killed,
-        cause: outcome.cause.name().to_string(),
-        cpu_us: microseconds(outcome.cpu),
-        memory_peak_bytes: outcome.memory_peak_bytes,
-        wall_us: microseconds(outcome.wall),
-        error: None,
-    }
 }

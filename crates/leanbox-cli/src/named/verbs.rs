@@ -78,7 +78,7 @@ pub(crate) struct ExecArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct KillArgs {
     /// Another signal, as in TERM, SIGHUP, 10, for its program
-    #[arg(long, short, value_name = "SIGNAL", default_value = "KILL", value_parser = signal)]
+    #[arg(long, short, value_name = "SIGNAL", default_value = "KILL", value_parser = values::signal)]
     signal: i32,
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
@@ -102,35 +102,6 @@ pub(crate) struct RmArgs {
     force: bool,
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
-}
-
-fn signal(text: &str) -> std::result::Result<i32, String> {
-    const NAMES: [(&str, i32); 19] = [
-        ("HUP", 1),
-        ("INT", 2),
-        ("QUIT", 3),
-        ("ILL", 4),
-        ("TRAP", 5),
-        ("ABRT", 6),
-        ("BUS", 7),
-        ("FPE", 8),
-        ("KILL", 9),
-        ("USR1", 10),
-        ("SEGV", 11),
-        ("USR2", 12),
-        ("PIPE", 13),
-        ("ALRM", 14),
-        ("TERM", 15),
-        ("CHLD", 17),
-        ("CONT", 18),
-        ("STOP", 19),
-        ("WINCH", 28),
-    ];
-    let name = text.to_ascii_uppercase();
-    let name = name.strip_prefix("SIG").unwrap_or(&name);
-    let named = NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
-    let number = || name.parse().ok().filter(|number| (1..=31).contains(number));
-    named.or_else(number).ok_or_else(|| "a name as in TERM, or a number up to 31".to_string())
 }
 
 /// `ps`: what there is.

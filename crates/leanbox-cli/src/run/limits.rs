@@ -72,7 +72,7 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "TIME", value_parser = values::time, allow_hyphen_values = true)]
     stop_timeout: Option<Duration>,
     /// By which signal, as in INT or 2 [default: TERM; with it alone --stop-timeout is 10]
-    #[arg(long, value_name = "SIGNAL", value_parser = signal)]
+    #[arg(long, value_name = "SIGNAL", value_parser = values::signal)]
     stop_signal: Option<i32>,
     /// Kill it when it has written more than this to standard output and error together
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, allow_hyphen_values = true)]
@@ -190,30 +190,6 @@ fn device_and_rate(text: &str) -> Result<(&str, &str)> {
     })
 }
 
-/// `TERM`, `SIGTERM`, `15` (signal(7)).
-fn signal(text: &str) -> Result<i32> {
-    const NAMES: [(&str, i32); 9] = [
-        ("HUP", 1),
-        ("INT", 2),
-        ("QUIT", 3),
-        ("ABRT", 6),
-        ("KILL", 9),
-        ("USR1", 10),
-        ("USR2", 12),
-        ("TERM", SIGTERM),
-        ("WINCH", 28),
-    ];
-    let upper = text.to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let named = NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
-    let number = || text.parse().ok().filter(|number| (1..=31).contains(number));
-    named.or_else(number).ok_or_else(|| {
-        Error::invalid(format!("{text:?} is not a signal")).remedy(
-            "write its number, or one of HUP, INT, QUIT, ABRT, KILL, USR1, USR2, TERM, WINCH",
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,15 +210,6 @@ mod tests {
         assert_eq!(number_of_device("8:0:100").unwrap(), (device, 100));
         for text in ["", "1m", "8:0:", "/dev/null:1m", "/nowhere:1m"] {
             assert!(bytes_of_device(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn signals_have_names_and_numbers() {
-        let signals = ["TERM", "sigint", "9", "SIGUSR1"].map(|text| signal(text).unwrap());
-        assert_eq!(signals, [15, 2, 9, 10]);
-        for text in ["", "0", "99", "NOPE"] {
-            assert!(signal(text).is_err(), "{text}");
         }
     }
 }

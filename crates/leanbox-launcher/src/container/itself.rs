@@ -11,6 +11,7 @@ pub(crate) fn take_limits(plan: &Plan) -> Result<(), (u32, Errno)> {
     })
 }
 
+/// The launcher has its groups, session and working folder (`/`) already.
 pub(super) fn take_identity(plan: &Plan) -> Result<(), (u32, Errno)> {
     let header = plan.header();
     take_limits(plan)?;

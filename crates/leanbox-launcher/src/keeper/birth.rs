@@ -18,8 +18,8 @@ use leanbox_sys::{Errno, Fd, fd, sync};
 const TRIES: u32 = 100;
 
 /// Has capabilities stay with the process whoever its effective user is (capabilities(7),
-/// `SECBIT_NO_SETUID_FIXUP`); a new user namespace begins without that. Where it cannot be set,
-/// the clone says so.
+/// `SECBIT_NO_SETUID_FIXUP`); a new user namespace begins without that. Where it cannot be set the
+/// clone has none, and says so if it needs one.
 pub(super) fn keep_rights_as_any_user() {
     const NO_SETUID_FIXUP: usize = 1 << 2;
     let _ = process::prctl(pr::SET_SECUREBITS, NO_SETUID_FIXUP, 0);
@@ -33,6 +33,7 @@ fn own_as(user: u32) -> leanbox_sys::Result<()> {
 }
 
 impl Keeper {
+    /// The launcher's pid and pidfd.
     pub(super) fn bear(
         &mut self,
         request: Request,
@@ -44,12 +45,7 @@ impl Keeper {
         // With a leased network namespace the keeper is in it already.
         let leased = if header.leases_net == 1 { process::CLONE_NEWNET } else { 0 };
         let namespaces = header.namespaces & !leased;
-        let mut args = CloneArgs {
-            flags: namespaces | process::CLONE_NEWUSER | process::CLONE_PIDFD,
-            pidfd: &raw mut pidfd as u64,
-            exit_signal: process::SIGCHLD as u64,
-            ..CloneArgs::default()
-        };
+        let mut args = CloneArgs::with_pidfd(namespaces | process::CLONE_NEWUSER, &mut pidfd);
         let (socket, mut groups) = fds.split_first().ok_or((Step::CLONE, Errno::INVAL))?;
         if let Some((into, rest)) = groups.split_first().filter(|_| request.into_group == 1) {
             args.flags |= process::CLONE_INTO_CGROUP;

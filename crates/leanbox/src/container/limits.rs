@@ -13,9 +13,9 @@ impl Container {
     /// calls, and nothing in the slot takes part in it.
     ///
     /// # Errors
-    /// `Gone` if it has ended; else a counter cannot be read.
+    /// `Gone` if it has ended, `Unsupported` without resource groups; else a counter cannot be read.
     pub fn stats(&self) -> Result<Stats> {
-        let slot = self.running("stats")?;
+        let slot = self.grouped("stats")?;
         let mut stats = slot.group.stats(&slot.baseline)?;
         stats.pids = stats.pids.saturating_sub(u64::from(!slot.ground.shared));
         Ok(stats)
@@ -31,7 +31,7 @@ impl Container {
     /// # Errors
     /// `Gone` if it has ended; or a descriptor cannot be had.
     pub fn memory_event(&self) -> Result<OwnedFd> {
-        self.running("memory event")?.group.memory_event()
+        self.grouped("memory event")?.group.memory_event()
     }
 
     /// Changes its limits while it runs: all that are named, or none. Its slot serves no other
@@ -43,7 +43,7 @@ impl Container {
     /// no such limit; `Gone` if it has ended.
     pub fn update(&self, change: &LimitsChange) -> Result<()> {
         change.applied_to(&Limits::default()).validate()?;
-        let slot = self.running("update")?;
+        let slot = self.grouped("update")?;
         let launcher = u32::from(slot.ground.shared);
         // As for a new group: there is one process more for the launcher, where it is in it.
         let pids_max = change.pids_max.map(|pids| pids - launcher);
@@ -71,6 +71,17 @@ impl Container {
             Some(deadline) => deadline.stop(signal, grace).map(drop),
             None => Ok(()),
         }
+    }
+
+    /// Where its resource group is asked or changed.
+    pub(super) fn grouped(&self, what: &str) -> Result<&Slot> {
+        let slot = self.running(what)?;
+        if slot.group.counts() {
+            return Ok(slot);
+        }
+        let text = format!("{what}: the container has no resource group");
+        Err(Error::new(ErrorKind::Unsupported, text)
+            .remedy("its template goes without (without_groups, --cgroups disabled)"))
     }
 
     pub(super) fn running(&self, what: &str) -> Result<&Slot> {

@@ -3,7 +3,7 @@
 
 use super::Recipe;
 use crate::plan::Operation;
-use crate::{Error, Policy, Result};
+use crate::{Error, Limits, Policy, Result};
 use leanbox_launcher::wire::Rlimit;
 
 /// What every container gets, soft and hard.
@@ -18,7 +18,13 @@ const RLIMIT_MSGQUEUE: u32 = 12;
 
 /// Whether they can be given.
 pub(super) fn check(recipe: &Recipe) -> Result<()> {
-    let asked = &recipe.limits.rlimits;
+    let (limits, default) = (&recipe.limits, Limits::default());
+    let memory = |limits: &Limits| (limits.memory_max_bytes, limits.swap_max_bytes);
+    if !recipe.groups && memory(limits) != memory(&default) {
+        return Err(Error::invalid("a memory limit without resource groups would not hold")
+            .remedy("leave it out, or have groups delegated"));
+    }
+    let asked = &limits.rlimits;
     if let Some(queues) = asked.iter().find(|limit| limit.resource() == RLIMIT_MSGQUEUE) {
         if recipe.policy == Policy::Reuse && queues.hard > 0 {
             let text = format!("policy reuse with ulimit {queues}: queues cannot be listed");
