@@ -95,6 +95,7 @@ Examples:
   leanbox run --entrypoint sh hello -c 'ls -l'
   leanbox run -v ./data:/data:ro --tmpfs /scratch:size=1g hello
   leanbox run -it --writable ./rootfs sh
+  leanbox run --network nat -p 8080:80 --allow db.internal:5432 hello serve.py
   leanbox run --listen tcp:127.0.0.1:8080 hello serve.py
 
 Exit codes: the program's own; 128+N if signal N ended it (137: killed, as when out of memory or
@@ -127,6 +128,7 @@ impl Args {
     /// What can be refused or is taken before anything is made.
     pub(crate) fn prepare(&self) -> Result<sockets::Handed> {
         let handed = self.sockets.take()?;
+        self.network.check()?;
         self.limits.limits()?.validate()?;
         if self.cgroups == Cgroups::Enabled {
             leanbox::make_room_for_groups()?;

@@ -65,7 +65,8 @@ fn usher(plan: Plan, launcher: Fd, groups: &[Fd]) -> Result<(), (u32, Errno)> {
         .iter()
         .try_for_each(|group| fd::write(*group, b"0").map(drop))
         .map_err(step(Step::JOIN))?;
-    let all = plan.header().namespaces | process::CLONE_NEWUSER | process::CLONE_NEWCGROUP;
+    let given = if plan.header().given_net == 1 { process::CLONE_NEWNET } else { 0 };
+    let all = plan.header().namespaces | process::CLONE_NEWUSER | process::CLONE_NEWCGROUP | given;
     process::setns(launcher, all).map_err(step(Step::ENTER))?;
     // Nothing of the host's or the keeper's goes on from here.
     fd::close_from(SLOT_FD + 1).map_err(step(Step::DESCRIPTOR))?;

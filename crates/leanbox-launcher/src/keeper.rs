@@ -231,8 +231,28 @@ impl Keeper {
         }
     }
 
-    /// A new slot: its launcher is cloned into all its namespaces at once.
+    /// A new slot, in the network namespace that is given for it, if any.
     fn make(&mut self, request: Request, fds: &[Fd]) -> Outcome<(i32, Fd)> {
+        let (net, fds) = match fds.split_first() {
+            Some((net, rest)) if request.net == 1 => (*net, rest),
+            _ => return self.make_here(request, fds),
+        };
+        let step = |errno| (Step::NET, errno);
+        let own = fd::open(c"/proc/self/ns/net", fd::O_RDONLY | fd::O_CLOEXEC).map_err(step)?;
+        let made = match process::setns(net, process::CLONE_NEWNET) {
+            Ok(()) => self.make_here(request, fds),
+            Err(errno) => Err(step(errno)),
+        };
+        if process::setns(own, process::CLONE_NEWNET).is_err() {
+            // The next slot would be made in this one's network.
+            process::exit(1);
+        }
+        fd::close(own);
+        made
+    }
+
+    /// A new slot: its launcher is cloned into all its namespaces at once.
+    fn make_here(&mut self, request: Request, fds: &[Fd]) -> Outcome<(i32, Fd)> {
         if self.plan.header().leases_net == 1 {
             self.nets.enter(request.place).map_err(|errno| (Step::NET, errno))?;
         }

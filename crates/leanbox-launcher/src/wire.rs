@@ -46,8 +46,8 @@ pub const START_FDS_MAX: usize = 32;
 pub enum Ask {
     /// Take over the template's trees (the descriptors), and map them once for trial.
     Trees = 1,
-    /// Make a slot; descriptors: its socket, then the v2 group to be born in, then the groups to
-    /// join.
+    /// Make a slot; descriptors: its network namespace if one is given, its socket, then the v2
+    /// group to be born in, then the groups to join.
     Make,
     /// Make the cached namespaces of the fork mode; descriptor: its socket.
     Hold,
@@ -85,6 +85,8 @@ pub struct Request {
     pub cold: u32,
     /// [`Ask::Reset`]: which scratch, as its index among the plan's tmpfs operations.
     pub scratch: u32,
+    /// 1: a network namespace comes along, first of the descriptors.
+    pub net: u32,
 }
 
 /// A keeper's answer. If nothing failed, a descriptor comes along: of [`Ask::Make`],

@@ -5,6 +5,7 @@
 use crate::cgroup::Group;
 use crate::keeper::{has_ended, send_with_fds};
 use crate::making::{Making, await_anchor, slot_sockets};
+use crate::network::Attachment;
 use crate::plan::step_error;
 use crate::slot::{Freed, Ground};
 use crate::template::Inner;
@@ -83,13 +84,16 @@ fn living<'a>(anchor: &'a mut Option<Anchor>, inner: &Inner) -> Result<&'a Ancho
 
 impl Anchor {
     fn make(inner: &Inner) -> Result<Self> {
-        let request = inner.shared_ground()?;
-        Self::on(inner, request).inspect_err(|_| inner.give_back_place(request.place))
+        let (request, net) = inner.shared_ground()?;
+        Self::on(inner, request, net).inspect_err(|_| inner.give_back_place(request.place))
     }
 
-    fn on(inner: &Inner, request: Request) -> Result<Self> {
+    /// Nobody but those inside needs the network from then on.
+    fn on(inner: &Inner, request: Request, net: Option<Attachment>) -> Result<Self> {
         let (socket, theirs) = slot_sockets()?;
-        inner.keeper.send(request, &[theirs.as_fd()])?;
+        let fds: Vec<BorrowedFd<'_>> =
+            net.iter().map(AsFd::as_fd).chain([theirs.as_fd()]).collect();
+        inner.keeper.send(request, &fds)?;
         drop(theirs);
         let answer = inner.keeper.answer(request.slot)?;
         let launcher = answer.fd.ok_or_else(|| {

@@ -8,17 +8,13 @@ use crate::cgroup::{CpuMeter, Freezer, Members};
 use crate::keeper::has_ended;
 use crate::outcome::Cause;
 use crate::slot::Slot;
-use crate::{Error, Result};
-use leanbox_sys::process::set_signal_mask;
+use crate::{Error, Result, thread};
 use rustix::process::{Signal, pidfd_send_signal};
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Every signal but the two that a C library keeps for itself (nptl(7)): the host's own threads
-/// handle its signals.
-const MASK: u64 = !(0b11 << 31);
 /// It only sleeps, reads counters and sends signals.
 const STACK_BYTES: usize = 128 << 10;
 /// The shortest sleep between two looks at a container's CPU time; so much of it, on each CPU, may
@@ -241,14 +237,8 @@ fn lock() -> Result<MutexGuard<'static, Option<Watches>>> {
     Ok(watches)
 }
 
-/// The thread begins with its maker's mask, and this one's is what it keeps.
 fn begin_thread() -> Result<()> {
-    let mask = set_signal_mask(MASK).ok();
-    let thread = std::thread::Builder::new().name("leanbox-timeout".into()).stack_size(STACK_BYTES);
-    let begun = thread.spawn(watch);
-    if let Some(mask) = mask {
-        let _ = set_signal_mask(mask);
-    }
+    let begun = thread::begin("leanbox-timeout", STACK_BYTES, watch);
     begun.map(drop).map_err(|error| Error::io("a thread for timeouts", &error))
 }
 

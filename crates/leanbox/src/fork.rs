@@ -5,6 +5,7 @@
 use crate::cgroup::Group;
 use crate::floor::Floor;
 use crate::keeper::{packet_pair, receive_with_fds};
+use crate::network::Attachments;
 use crate::outcome::End;
 use crate::plan::step_error;
 use crate::template::Inner;
@@ -90,6 +91,9 @@ impl Holder {
     pub(crate) fn make(inner: &Inner) -> Result<Self> {
         if inner.plan.holder.is_empty() {
             return Err(Error::invalid("a writable root or a terminal cannot be forked into"));
+        }
+        if !matches!(inner.attachments, Attachments::Nothing) {
+            return Err(Error::invalid("fork mode: network none or host, not join or nat"));
         }
         let group = inner.group("fork")?;
         let (process, socket) = ask_for_sleeper(inner, Ask::Hold, &[])?;

@@ -33,6 +33,7 @@ mod mailbox;
 mod making;
 mod message;
 mod mounts;
+mod network;
 mod outcome;
 mod owner;
 mod places;
@@ -49,6 +50,7 @@ mod slot;
 mod stats;
 mod stdio;
 mod template;
+mod thread;
 mod told;
 mod traces;
 mod upper;
@@ -67,9 +69,10 @@ pub use limits::{
     BlockDevice, IdList, IoLimit, Limits, LimitsChange, Rlimit, parse_bytes, parse_cpus,
 };
 pub use mounts::{Bind, Device, Tmpfs};
+pub use network::{Allow, Cidr, Nat, Network, PortProtocol, Publish};
 pub use outcome::{Captured, Cause, End, Outcome};
 pub use owner::{DeadOwner, dead_owners, reclaim, reclaim_dead_owners, state_folder};
-pub use policy::{Network, Policy};
+pub use policy::Policy;
 pub use pool::{Pool, PoolBuilder};
 pub use process::{Exit, Process};
 pub use rootfs::Rootfs;

@@ -213,12 +213,14 @@ impl Cold {
 
 fn request(keeper: &Keeper, ground: &Ground, group: Option<&Group>, cold: bool) -> Result<OwnedFd> {
     let (socket, theirs) = slot_sockets()?;
-    let mut fds = vec![theirs.as_fd()];
+    let mut fds: Vec<BorrowedFd<'_>> = ground.net.iter().map(AsFd::as_fd).collect();
+    fds.push(theirs.as_fd());
     let into = group.and_then(Group::into_dir);
     fds.extend(into);
     fds.extend(group.iter().filter(|_| !cold).flat_map(|group| group.join_fds()).map(AsFd::as_fd));
     let (into_group, cold) = (u32::from(into.is_some()), u32::from(cold));
-    let request = Request { into_group, cold, ..ground.request(Ask::Make) };
+    let net = u32::from(ground.net.is_some());
+    let request = Request { into_group, cold, net, ..ground.request(Ask::Make) };
     keeper.send(request, &fds)?;
     Ok(socket)
 }

@@ -5,9 +5,10 @@
 mod reclaim;
 mod record;
 
-use crate::{Error, Result, userns};
+use crate::{Error, Result, network, userns};
 use leanbox_launcher::wire::{BLOCKS_MAX, IDS_PER_SLOT};
 pub use reclaim::{DeadOwner, dead_owners, reclaim, reclaim_dead_owners};
+pub(crate) use record::OwnedNetwork;
 use record::Record;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -121,6 +122,11 @@ impl Owner {
         self.write(Record { folders: vec![folder], ..Record::default() })
     }
 
+    /// Writes down a network before it is made.
+    pub(crate) fn owns_network(&mut self, network: OwnedNetwork) -> Result<()> {
+        self.write(Record { networks: vec![network], ..Record::default() })
+    }
+
     /// A block that no other live slot has.
     pub(crate) fn take_block(&mut self) -> Result<Block> {
         if let Some(ids) = &mut self.ids {
@@ -176,8 +182,10 @@ impl Drop for Owner {
         for folder in &self.record.folders {
             let _ = fs::remove_dir_all(folder);
         }
+        let mut networks = self.record.networks.iter();
+        let taken_down = networks.all(|one| network::take_down(&self.name, one));
         // A forked child may live on in its group: the record stays for whoever reclaims next.
-        if !self.record.groups.iter().any(|group| reclaim::is_there(group)) {
+        if taken_down && !self.record.groups.iter().any(|group| reclaim::is_there(group)) {
             let _ = fs::remove_file(self.folder.join(&self.name));
         }
     }

@@ -23,6 +23,7 @@ pub(crate) struct Plan {
     pub(crate) reports_end: bool,
     pub(crate) terminal: bool,
     pub(crate) locks_trees: bool,
+    pub(crate) given_net: bool,
     pub(crate) nodes: Vec<NodeWords>,
     pub(crate) filter: Vec<Instruction>,
     pub(crate) trees: Vec<Tree>,
@@ -232,7 +233,7 @@ impl Plan {
             shared: u32::from(self.shared),
             reports_end: u32::from(self.reports_end),
             locks_trees: u32::from(self.locks_trees),
-            unused: 0,
+            given_net: u32::from(self.given_net),
         };
         header.length = layout.bytes.len() as u64;
         layout.bytes[..size_of::<PlanHeader>()].copy_from_slice(bytes_of(&header));

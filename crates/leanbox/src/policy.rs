@@ -1,4 +1,4 @@
-//! What the containers of a template have in common, with each other and with the host.
+//! What the containers of a template have in common with each other.
 
 /// Whether a slot serves once or again, or shares its namespaces with all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,14 +23,4 @@ pub enum Policy {
     /// it ends, what it left running is killed, and nobody else. The root is read-only. Added
     /// capabilities and a writable root are refused: they would be every container's.
     Shared,
-}
-
-/// What network a container sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Network {
-    /// Its own, with a loopback device only. The default.
-    #[default]
-    None,
-    /// The host's: abstract sockets and loopback services of the host are in reach.
-    Host,
 }

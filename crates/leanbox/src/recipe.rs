@@ -73,7 +73,7 @@ impl Recipe {
     /// filter, under which a run could use protocols of which the keeper does not look at the
     /// traces.
     fn leases_net(&self) -> bool {
-        self.network == Network::None
+        self.network.is_made_inside()
             && self.rights.capabilities().is_empty()
             && self.rights.has_own_profile()
             && !crate::probe::is_off("net_lease")
@@ -132,7 +132,7 @@ pub(crate) fn plan(recipe: &Recipe, identity: Identity, idmap: bool) -> Result<P
     let held = mask(&capabilities);
     let filter = recipe.rights.filter(&capabilities)?;
     let mut namespaces = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC;
-    if recipe.network == Network::None {
+    if recipe.network.is_made_inside() {
         namespaces |= CLONE_NEWNET;
     }
     let workdir = match recipe.rootfs.config().working_dir.as_str() {
@@ -150,6 +150,7 @@ pub(crate) fn plan(recipe: &Recipe, identity: Identity, idmap: bool) -> Result<P
         reuse: recipe.policy == Policy::Reuse,
         shared: recipe.policy == Policy::Shared,
         leases_net: recipe.leases_net(),
+        given_net: recipe.network.is_given(),
         reports_end: !crate::probe::kernel_tells_ends(),
         terminal: recipe.terminal,
         locks_trees: capabilities.contains(&Capability::SysAdmin),
@@ -173,7 +174,7 @@ fn slot_operations(
     filter: Option<&Filter>,
 ) -> Result<Vec<Operation>> {
     let mut ops = Vec::new();
-    if recipe.network == Network::None && !recipe.leases_net() {
+    if recipe.network.is_made_inside() && !recipe.leases_net() {
         ops.push(Operation::plain(OpKind::LoopbackUp));
     }
     ops.push(Operation::plain(OpKind::AwaitIds));
@@ -208,7 +209,7 @@ fn trace_operations(recipe: &Recipe) -> Vec<Operation> {
     let mut ops: Vec<Operation> =
         ["/tmp", "/dev/shm"].map(|path| Operation::open_for_host(path, folder)).into();
     let mut files = vec!["/proc/sysvipc/shm", "/proc/sysvipc/sem", "/proc/sysvipc/msg"];
-    if recipe.network == Network::None {
+    if !matches!(recipe.network, Network::Host | Network::Join(_)) {
         files.push("/proc/self/net/dev");
     }
     ops.extend(files.into_iter().map(|path| Operation::open_for_host(path, 0)));
@@ -222,7 +223,7 @@ fn holder_operations(recipe: &Recipe) -> Result<Vec<Operation>> {
         return Ok(Vec::new());
     }
     let mut ops = Vec::new();
-    if recipe.network == Network::None {
+    if recipe.network.is_made_inside() {
         ops.push(Operation::plain(OpKind::LoopbackUp));
     }
     ops.extend([

@@ -6,6 +6,7 @@ use crate::cgroup::{Baseline, Group};
 use crate::keeper::{Keeper, has_ended, send_with_fds};
 use crate::mailbox::Mailboxes;
 use crate::making::next_container;
+use crate::network::Attachment;
 use crate::owner::Block;
 use crate::template::Inner;
 use crate::told::{Ending, Told};
@@ -33,6 +34,8 @@ pub(crate) struct Ground {
     /// Others than its launcher have brought processes into its group, so that only the group
     /// tells that nobody lives here any more.
     pub(crate) entered: AtomicBool,
+    /// Its network, where the keeper does not make it.
+    pub(crate) net: Option<Attachment>,
     /// To write to the upper folder of a writable root.
     pub(crate) _turn: Option<Turn>,
 }
@@ -224,9 +227,10 @@ impl Ground {
         place: u32,
         block: Block,
         shared: bool,
+        net: Option<Attachment>,
         turn: Option<Turn>,
     ) -> Self {
-        Self { number, place, block, shared, entered: AtomicBool::new(false), _turn: turn }
+        Self { number, place, block, shared, entered: AtomicBool::new(false), net, _turn: turn }
     }
 
     /// What the keeper is asked about it.

@@ -10,16 +10,17 @@ use crate::identity::Identity;
 use crate::keeper::Keeper;
 use crate::mailbox::Mailboxes;
 use crate::making::Making;
+use crate::network::{Attachment, Attachments};
 use crate::owner::{self, Block, Owner};
 use crate::places::Places;
 use crate::plan::Plan;
-use crate::policy::{Network, Policy};
+use crate::policy::Policy;
 use crate::pool::REAP_MS;
 use crate::recipe::{self, Recipe};
 use crate::shifted;
 use crate::slot::{Dying, Freed, Ground};
 use crate::upper::{Turn, Upper};
-use crate::{Error, ErrorKind, Limits, Result, Rootfs, probe};
+use crate::{Error, ErrorKind, Limits, Network, Result, Rootfs, probe};
 use leanbox_launcher::wire::{Ask, Request};
 use rustix::io::Errno;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -63,6 +64,7 @@ pub(crate) struct Inner {
     first: Mutex<First>,
     parent: Parent,
     pub(crate) keeper: Keeper,
+    pub(crate) attachments: Attachments,
     owner: Mutex<Owner>,
     next: AtomicU32,
     places: Places,
@@ -73,6 +75,8 @@ pub(crate) struct Inner {
     shared_block: Option<Block>,
     /// Of a writable root; unlocked when the keeper has ended.
     pub(crate) upper: Option<Upper>,
+    /// Published ports lead to one slot.
+    publishes: bool,
 }
 
 impl TemplateBuilder {
@@ -157,7 +161,7 @@ impl TemplateBuilder {
     }
 
     fn prepare(self) -> Result<Template> {
-        let recipe = self.recipe;
+        let mut recipe = self.recipe;
         recipe.limits.validate()?;
         recipe.check_policy()?;
         recipe.check_mounts()?;
@@ -169,6 +173,10 @@ impl TemplateBuilder {
         let mut owner = Owner::register()?;
         let own_blocks = owner::has_blocks();
         let block = owner.take_block()?;
+        let attachments = Attachments::prepare(&recipe.network, &mut owner, &mut recipe.binds)?;
+        if recipe.network.is_given() {
+            recipe.check_mounts()?;
+        }
         let maps_ids = recipe.idmap && own_blocks;
         let plan = recipe::plan(&recipe, identity.clone(), maps_ids)?;
         let (mailboxes, memory) = Mailboxes::new()?;
@@ -186,7 +194,7 @@ impl TemplateBuilder {
         let mut first = First::Group(parent.first(&limits)?);
         if let (Some(starting), true) = (&starting, recipe.ahead && !is_shared) {
             let turn = upper.as_ref().map(Upper::turn).transpose()?;
-            first = first.begin(starting.keeper(), block, turn);
+            first = first.begin(starting.keeper(), block, attachments.attach()?, turn);
         }
         let (keeper, plan, shared_block) = match starting.map(|starting| starting.ready(&plan)) {
             Some(Ok(keeper)) => (keeper, plan, (is_shared || !own_blocks).then_some(block)),
@@ -206,6 +214,8 @@ impl TemplateBuilder {
         let Recipe { rootfs, .. } = recipe;
         let inner = Inner {
             keeper,
+            attachments,
+            publishes: recipe.network.publishes() && !is_shared,
             plan,
             rootfs,
             output_max_bytes: usize::try_from(limits.output_max_bytes).unwrap_or(usize::MAX),
@@ -262,20 +272,31 @@ impl Inner {
             Some(block) => block,
             None => self.owner().take_block()?,
         };
-        Ok(Ground::new(number, self.places.take()?, block, self.crowd.is_some(), turn))
+        let is_shared = self.crowd.is_some();
+        let net = if is_shared { None } else { self.attachments.attach()? };
+        Ok(Ground::new(number, self.places.take()?, block, is_shared, net, turn))
     }
 
     /// What the keeper is asked for namespaces that all slots share, in nobody's group.
-    pub(crate) fn shared_ground(&self) -> Result<Request> {
+    pub(crate) fn shared_ground(&self) -> Result<(Request, Option<Attachment>)> {
         let block = self.shared_block.unwrap_or(Block(0));
-        Ok(Request {
+        let net = self.attachments.attach()?;
+        let request = Request {
             ask: Ask::Make as u32,
+            net: net.is_some().into(),
             slot: self.number(),
             block: block.0,
             id_base: block.first_id(),
             place: self.places.take()?,
             ..Request::default()
-        })
+        };
+        Ok((request, net))
+    }
+
+    /// Whether a slot has to be gone before the next is made: they would write to one folder, or
+    /// have the same ports of the host lead to them.
+    pub(crate) fn has_one_at_a_time(&self) -> bool {
+        self.upper.is_some() || self.publishes
     }
 
     /// A number for a request that is about no new slot.
@@ -350,10 +371,16 @@ impl Inner {
 
 impl First {
     /// Asks for the first slot, on this group. A keeper that has ended already will say why.
-    fn begin(self, keeper: &Keeper, block: Block, turn: Option<Turn>) -> Self {
+    fn begin(
+        self,
+        keeper: &Keeper,
+        block: Block,
+        net: Option<Attachment>,
+        turn: Option<Turn>,
+    ) -> Self {
         let Self::Group(group) = self else { return self };
         let (number, place) = (FIRST, Places::FIRST);
-        let ground = Ground::new(number, place, block, false, turn);
+        let ground = Ground::new(number, place, block, false, net, turn);
         match Making::ask(keeper, ground, Some(group), false) {
             Ok(making) => Self::Slot(making),
             Err(unasked) => unasked.1.group.map_or(Self::Taken, Self::Group),

@@ -180,8 +180,8 @@ pub struct PlanHeader {
     /// 1: nobody inside may change the trees' attributes, whatever capabilities there are: a slot
     /// inherits them mounted, and so locked (mount_namespaces(7)).
     pub locks_trees: u32,
-    /// Explicit padding.
-    pub unused: u32,
+    /// 1: the network namespace of a slot is given with the request for it.
+    pub given_net: u32,
 }
 
 /// A plan mapped into memory. Every access is checked against its length.

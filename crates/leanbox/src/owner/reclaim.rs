@@ -6,7 +6,7 @@
 
 use super::record::{self, Record};
 use super::{lock_state, machine_folder, make_private, state_folder};
-use crate::{Result, cgroup};
+use crate::{Result, cgroup, network};
 use rustix::fs::FlockOperation;
 use std::fmt;
 use std::fs::{self, File};
@@ -26,6 +26,8 @@ pub struct DeadOwner {
     pub groups: Vec<PathBuf>,
     /// Its folders that are there.
     pub folders: Vec<PathBuf>,
+    /// How many tables of packet filter rules it had, with links under them.
+    pub networks: usize,
 }
 
 impl fmt::Display for DeadOwner {
@@ -36,6 +38,7 @@ impl fmt::Display for DeadOwner {
             (self.id_blocks, "id block"),
             (self.groups.len(), "cgroup"),
             (self.folders.len(), "folder"),
+            (self.networks, "network"),
         ];
         for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
             write!(out, ", {count} {what}{}", if count == 1 { "" } else { "s" })?;
@@ -119,7 +122,7 @@ impl Left {
     }
 
     fn tell(&self) -> DeadOwner {
-        let Record { groups, folders, blocks, .. } = &self.record;
+        let Record { groups, folders, blocks, networks, .. } = &self.record;
         let present = |paths: &[PathBuf]| -> Vec<PathBuf> {
             paths.iter().filter(|path| is_there(path)).cloned().collect()
         };
@@ -129,6 +132,7 @@ impl Left {
             id_blocks: blocks.len(),
             groups: if self.of_this_boot { present(groups) } else { Vec::new() },
             folders: present(folders),
+            networks: if self.of_this_boot { networks.len() } else { 0 },
         }
     }
 
@@ -155,10 +159,12 @@ impl Left {
 
     /// Whether all it names is gone now.
     fn reclaim(&self) -> bool {
-        let Record { groups, folders, .. } = &self.record;
+        let Record { groups, folders, networks, .. } = &self.record;
         let mut clean = true;
         if self.of_this_boot {
             clean = groups.iter().all(|group| cgroup::remove_tree(group).is_ok());
+            let table = self.path.file_name().unwrap_or_default().to_string_lossy();
+            clean &= networks.iter().all(|one| network::take_down(&table, one));
         }
         for left in folders {
             // A copy that was being made may still grow for a moment.

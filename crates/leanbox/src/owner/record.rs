@@ -31,6 +31,17 @@ pub(super) struct Record {
     pub(super) groups: Vec<PathBuf>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) folders: Vec<PathBuf>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) networks: Vec<OwnedNetwork>,
+}
+
+/// A table of packet filter rules, of the record's name, and the links that are under it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct OwnedNetwork {
+    /// The network namespace that they are in: `net:[NUMBER]`.
+    pub(crate) namespace: String,
+    /// The links' group.
+    pub(crate) group: u32,
 }
 
 fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
@@ -71,6 +82,7 @@ impl Record {
         self.blocks.extend(piece.blocks);
         self.groups.extend(piece.groups);
         self.folders.extend(piece.folders);
+        self.networks.extend(piece.networks);
     }
 
     /// Writes this piece behind the others; all of it or nothing.

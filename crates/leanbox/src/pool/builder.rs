@@ -32,7 +32,7 @@ impl PoolBuilder {
     }
 
     /// How many slots are kept in reserve (0: each is made when it is needed). More than one of
-    /// a writable root there cannot be.
+    /// a writable root, or with published ports, there cannot be.
     #[must_use]
     pub fn ready(mut self, count: usize) -> Self {
         self.ready = count;
@@ -74,12 +74,14 @@ impl PoolBuilder {
             let text = format!("a pool with {ready} slots ready and at most {max}");
             return Err(Error::invalid(text).remedy("at most is 1 or more, and as many as ready"));
         }
-        if let Some(upper) = &template.inner.upper {
+        if template.inner.has_one_at_a_time() {
             if ready > 1 {
-                let text = format!("a pool with {ready} slots ready on a writable root");
+                let text = format!(
+                    "a pool with {ready} slots ready on a writable root or with published ports"
+                );
                 return Err(Error::invalid(text).remedy("it has one at a time"));
             }
-            if ready == 1 {
+            if let Some(upper) = template.inner.upper.as_ref().filter(|_| ready == 1) {
                 // Refused now, not at the first start.
                 drop(upper.turn()?);
             }

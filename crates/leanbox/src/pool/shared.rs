@@ -196,8 +196,7 @@ impl Shared {
     /// Asks the keeper for a slot, or a cold one.
     pub(super) fn ask(&self, cold: bool) -> Result<Making> {
         let inner = &self.template.inner;
-        // On a writable root the last slot has to be gone before the next is made.
-        self.remains().bury(inner, if inner.upper.is_some() { REAP_MS } else { 0 });
+        self.remains().bury(inner, if inner.has_one_at_a_time() { REAP_MS } else { 0 });
         if let Some(first) = (!cold).then(|| inner.first_slot()).flatten() {
             return Ok(first);
         }

@@ -6,8 +6,7 @@
 use super::remains::REAP_MS;
 use super::shared::{Shared, State};
 use crate::making::{Made, Making};
-use crate::{Error, Result};
-use leanbox_sys::process::set_signal_mask;
+use crate::{Error, Result, thread};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,9 +14,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Every signal but the two that a C library keeps for itself (nptl(7)): the host's own threads
-/// handle its signals.
-const MASK: u64 = !(0b11 << 31);
 const STACK_BYTES: usize = 128 << 10;
 /// Starts that follow each other within this time go first.
 const QUIET: Duration = Duration::from_micros(300);
@@ -51,11 +47,7 @@ impl Tender {
                 .remedy("too many processes: end some, or raise pids.max (ulimit -u)")
         };
         let own = Arc::clone(shared);
-        let builder = std::thread::Builder::new().name("leanbox-pool".into());
-        // The new thread inherits the mask.
-        let mask = set_signal_mask(MASK).unwrap_or(0);
-        let began = builder.stack_size(STACK_BYTES).spawn(move || Work::new(&own).run());
-        let _ = set_signal_mask(mask);
+        let began = thread::begin("leanbox-pool", STACK_BYTES, move || Work::new(&own).run());
         let thread = Some(began.map_err(|error| wrap(&error))?);
         Ok(Self { thread, shared: Arc::clone(shared), process: std::process::id() })
     }
@@ -183,8 +175,7 @@ impl<'a> Work<'a> {
     }
 
     fn lack(&self, state: &State) -> Lack {
-        // On a writable root the last slot has to be gone first.
-        let one_at_a_time = self.shared.template.inner.upper.is_some();
+        let one_at_a_time = self.shared.template.inner.has_one_at_a_time();
         let not_gone = one_at_a_time && state.dying + state.used.len() > 0;
         if state.error.is_some() || not_gone {
             return Lack::default();
