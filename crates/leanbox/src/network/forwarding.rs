@@ -129,7 +129,6 @@ impl Forwarding {
     /// table: a firewall that is loaded anew may flush that.
     fn set_up_inner(&self, inside: &Netlink, address: Ipv4Addr) -> Result<()> {
         let inner = index(inside, INNER)?;
-        inside.carry_out(self.has_ipv6.then(|| link::without_ipv6(inner)))?;
         inside.carry_out([
             link::up(inner),
             link::address(inner, address),

@@ -8,22 +8,23 @@ use leanbox_sys::socket;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The one that the calling thread is in.
 const OWN: &str = "/proc/thread-self/ns/net";
-/// Where ip-netns(8) keeps those with names.
-const NAMED: &str = "/run/netns";
 const STACK_BYTES: usize = 128 << 10;
-/// What is set in a fresh one, since nobody inside could use the rights that it takes: ports below
-/// 1024 for everybody, and ICMP echo for everybody (as Docker has it; ip-sysctl of the kernel's
-/// documents).
-const SETTINGS: [(&str, &str); 2] = [
+/// What is set in a fresh one: ports below 1024 and ICMP echo for everybody, as Docker has it, since
+/// nobody inside could use the rights that they take else; and IPv6 for nobody (ip-sysctl of the
+/// kernel's documents).
+const SETTINGS: [(&str, &str); 3] = [
     ("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"),
     ("/proc/sys/net/ipv4/ping_group_range", "0 2147483647"),
+    (NO_IPV6, "1"),
 ];
+/// Of devices that come later. Not there on a kernel without IPv6.
+const NO_IPV6: &str = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
 
 /// A network namespace of this process's user namespace, with `lo` up, and a socket in it.
 pub(super) struct Fresh {
@@ -40,7 +41,12 @@ pub(super) fn fresh() -> Result<Fresh> {
         process::unshare(CLONE_NEWNET).map_err(|errno| call("unshare(CLONE_NEWNET)", errno))?;
         socket::loopback_up().map_err(|errno| call("ioctl(lo, SIOCSIFFLAGS)", errno))?;
         for (path, value) in SETTINGS {
-            fs::write(path, value).map_err(|error| Error::io(format!("write({path})"), &error))?;
+            match fs::write(path, value) {
+                Err(error) if path != NO_IPV6 || error.kind() != ErrorKind::NotFound => {
+                    return Err(Error::io(format!("write({path})"), &error));
+                }
+                _ => {}
+            }
         }
         Ok(Fresh { namespace: open(Path::new(OWN))?, inside: Netlink::open()? })
     })
@@ -92,25 +98,39 @@ pub(super) fn own_name() -> Result<String> {
     name.map_err(|error| Error::io(OWN, &error).remedy("mount /proc"))
 }
 
-/// The one of that name, if a process is in it or ip-netns(8) knows it: in one that is neither
-/// nothing can be left.
+/// The one of that name, if a thread is in it or it is mounted here (ip-netns(8)): in one that is
+/// neither nothing can be left.
 pub(super) fn find(name: &str) -> Option<OwnedFd> {
-    let number: u64 = name.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()?;
-    let entries = |folder: &str| fs::read_dir(folder).into_iter().flatten().flatten();
-    let of_processes = entries("/proc").map(|entry| entry.path().join("ns/net"));
-    let candidates = [PathBuf::from(OWN)]
+    let is_it = |path: &PathBuf| fs::read_link(path).is_ok_and(|link| link.as_os_str() == name);
+    let entries = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
+    let processes = || entries("/proc".into()).map(|process| process.path());
+    [PathBuf::from(OWN)]
         .into_iter()
-        .chain(entries(NAMED).map(|entry| entry.path()))
-        .chain(of_processes);
-    candidates
-        .into_iter()
-        .find(|path| fs::metadata(path).is_ok_and(|meta| meta.ino() == number))
+        .chain(processes().map(|process| process.join("ns/net")))
+        .find(is_it)
+        .or_else(|| mounted(name))
+        .or_else(|| {
+            let threads = processes().flat_map(|process| entries(process.join("task")));
+            threads.map(|thread| thread.path().join("ns/net")).find(is_it)
+        })
         .and_then(|path| open(&path).ok())
+}
+
+/// Where it is mounted (proc_pid_mountinfo(5)).
+fn mounted(name: &str) -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ').skip(3);
+        (words.next() == Some(name)).then(|| words.next()).flatten().map(PathBuf::from)
+    });
+    points.into_iter().next()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn a_fresh_one_is_another_than_ours_and_is_found_by_nobody_in_it() {
