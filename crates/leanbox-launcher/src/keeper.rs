@@ -33,6 +33,9 @@ pub(crate) type Outcome<T> = Result<T, (u32, Errno)>;
 pub(crate) struct Keeper {
     plan: Plan,
     own_mounts: Fd,
+    /// Where slots are given theirs: nothing is in it. Without root there would be no way back to
+    /// the host's.
+    own_net: Fd,
     /// Counts the slots whose id maps are written; launchers wait on it.
     mapped: &'static AtomicU32,
     turn: u32,
@@ -109,12 +112,14 @@ impl Keeper {
         at(10, process::set_signal(process::SIGCHLD, true))?;
         pass_on_no_protection();
         let own_mounts = at(11, fd::open(c"/proc/self/ns/mnt", fd::O_RDONLY | fd::O_CLOEXEC))?;
+        let own_net = if plan.header().given_net == 1 { at(11, leave_network())? } else { -1 };
         let page = at(12, memory::map_anonymous(pages::near(pages::MAPPED), 4096, true))?;
         // SAFETY: a fresh page of zeroes that is never unmapped.
         let mapped = unsafe { &*page.cast::<AtomicU32>() };
         let (blocks, nets) = (at(15, Blocks::new())?, at(15, Nets::new())?);
         let frozen = Frozen::nothing();
-        let mut keeper = Self { plan, own_mounts, mapped, turn: 0, trees: 0, blocks, nets, frozen };
+        let mut keeper =
+            Self { plan, own_mounts, own_net, mapped, turn: 0, trees: 0, blocks, nets, frozen };
         keeper.take_trees()?;
         at(14, answer(Reply::default(), &[]))?;
         Ok(keeper)
@@ -237,17 +242,14 @@ impl Keeper {
             Some((net, rest)) if request.net == 1 => (*net, rest),
             _ => return self.make_here(request, fds),
         };
-        let step = |errno| (Step::NET, errno);
-        let own = fd::open(c"/proc/self/ns/net", fd::O_RDONLY | fd::O_CLOEXEC).map_err(step)?;
         let made = match process::setns(net, process::CLONE_NEWNET) {
             Ok(()) => self.make_here(request, fds),
-            Err(errno) => Err(step(errno)),
+            Err(errno) => Err((Step::NET, errno)),
         };
-        if process::setns(own, process::CLONE_NEWNET).is_err() {
-            // The next slot would be made in this one's network.
+        if process::setns(self.own_net, process::CLONE_NEWNET).is_err() {
+            // This slot's network would outlive it.
             process::exit(1);
         }
-        fd::close(own);
         made
     }
 
@@ -395,6 +397,11 @@ fn pass_on_no_protection() {
         let _ = fd::write(score, b"0");
     }
     fd::close(score);
+}
+
+fn leave_network() -> leanbox_sys::Result<Fd> {
+    process::unshare(process::CLONE_NEWNET)?;
+    fd::open(c"/proc/self/ns/net", fd::O_RDONLY | fd::O_CLOEXEC)
 }
 
 fn make_mount_point(path: &CStr, file: bool) -> leanbox_sys::Result<()> {

@@ -13,6 +13,7 @@ mod forwarding;
 mod link;
 mod namespace;
 mod netlink;
+mod pasta;
 mod resolver;
 
 pub use address::{Allow, Cidr, PortProtocol, Publish};
@@ -42,7 +43,8 @@ pub enum Network {
 /// the metadata services of clouds, loopback, test, multicast and reserved ones; IANA's
 /// special-purpose registry, RFC 6890), the host's own and those of other slots are refused.
 ///
-/// It needs nft(8), and a host that forwards (`net.ipv4.ip_forward`), which is never changed here.
+/// It needs nft(8), and a host that forwards (`net.ipv4.ip_forward`), which is never changed here;
+/// without root pasta(1), and `/dev/net/tun` for everybody.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Nat {
     /// What is in reach although it would be refused.

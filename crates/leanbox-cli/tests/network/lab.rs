@@ -20,7 +20,7 @@ pub(crate) const HOST_INSIDE: &str = "10.1.0.1";
 pub(crate) const NEIGHBOUR: &str = "10.1.0.5";
 /// What tells a cloud's machines their secrets.
 pub(crate) const METADATA: &str = "169.254.169.254";
-const APPLETS: &str = "ip nc ping timeout ifconfig";
+const APPLETS: &str = "ip nc ping ifconfig sed";
 
 pub(crate) struct Lab {
     pub(crate) host: Net,
@@ -53,19 +53,14 @@ impl Lab {
         }
         host.serve("0.0.0.0", 22);
         let place = place(name);
-        for applet in APPLETS.split_whitespace() {
-            std::os::unix::fs::symlink("busybox", place.0.join("root/bin").join(applet)).unwrap();
-        }
+        add_applets(&place);
         Self { host, neighbours, place, _internet: internet }
     }
 
     /// `leanbox` on the host.
     pub(crate) fn leanbox(&self, words: &[&str]) -> Command {
-        let inner = self.place.leanbox(words);
-        let mut command = self.host.command(inner.get_program().to_str().unwrap());
-        command.args(inner.get_args()).current_dir(&self.place.0);
-        command.envs(inner.get_envs().filter_map(|(key, value)| Some((key, value?))));
-        command.env("LEANBOX_STATE", self.place.0.join("state"));
+        let mut command = self.host.enter(&self.place.leanbox(words));
+        command.current_dir(&self.place.0).env("LEANBOX_STATE", self.place.0.join("state"));
         command
     }
 
@@ -139,6 +134,14 @@ impl Net {
         command
     }
 
+    /// The same command in it.
+    pub(crate) fn enter(&self, inner: &Command) -> Command {
+        let mut command = self.command(inner.get_program().to_str().unwrap());
+        command.args(inner.get_args());
+        command.envs(inner.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        command
+    }
+
     pub(crate) fn says(&self, words: &[&str]) -> String {
         let done = self.command(words[0]).args(&words[1..]).output().unwrap();
         assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
@@ -189,6 +192,13 @@ impl Net {
                 Err(error) => error.to_string(),
             }
         })
+    }
+}
+
+/// What the containers of these tests ask with.
+pub(crate) fn add_applets(place: &Place) {
+    for applet in APPLETS.split_whitespace() {
+        std::os::unix::fs::symlink("busybox", place.0.join("root/bin").join(applet)).unwrap();
     }
 }
 

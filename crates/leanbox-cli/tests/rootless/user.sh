@@ -22,6 +22,12 @@ if [ "$groups" != - ]; then
         if [ -e "$procs" ]; then echo 0 >"$procs"; fi
     done
 fi
+# What distributions let every user open.
+if [ -d /dev/net ]; then
+    mkdir -p "$home/net"
+    [ -e "$home/net/tun" ] || mknod -m 666 "$home/net/tun" c 10 200
+    mount --bind "$home/net" /dev/net
+fi
 cd "$home"
 exec setpriv --reuid $user --regid $user --clear-groups \
     env -i HOME="$home" XDG_RUNTIME_DIR="$home/run" PATH="${USER_PATH:-$PATH}" "$@"

@@ -1,13 +1,14 @@
 //! How slots come by a network that the keeper does not make.
 
 use super::forwarding::Forwarding;
+use super::pasta::{Pasta, Pastas};
 use super::{Network, namespace};
 use crate::owner::{Owner, has_blocks, state_folder};
-use crate::{Bind, Error, ErrorKind, Result};
+use crate::{Bind, Error, Result};
 use std::fs::Permissions;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -21,15 +22,20 @@ pub(crate) enum Attachments {
     Joined(Arc<OwnedFd>),
     /// One for each, out through the host.
     Forwarded(Box<Forwarding>),
+    /// The same without root.
+    Carried(Box<Pastas>),
 }
 
 /// The network namespace of a slot; it lasts as long as this or anybody in it.
 #[derive(Debug)]
-pub(crate) struct Attachment(Arc<OwnedFd>);
+pub(crate) struct Attachment {
+    namespace: Arc<OwnedFd>,
+    _pasta: Option<Pasta>,
+}
 
 impl AsFd for Attachment {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.namespace.as_fd()
     }
 }
 
@@ -43,45 +49,51 @@ impl Attachments {
         match network {
             Network::None | Network::Host => Ok(Self::Nothing),
             Network::Join(path) => Ok(Self::Joined(Arc::new(namespace::open_to_join(path)?))),
-            Network::Nat(_) if !has_blocks() => {
-                let text = "network nat needs the machine's root";
-                Err(Error::new(ErrorKind::Unsupported, text).remedy(
-                    "without root, hand sockets over (--listen, --fd) or take network host",
-                ))
-            }
             Network::Nat(nat) => {
-                let forwarding = Forwarding::begin(nat, owner)?;
+                let folder = state_folder().join(format!("{}-net", owner.name()));
+                owner.owns_folder(folder.clone())?;
+                std::fs::create_dir(&folder)
+                    .map_err(|error| Error::io(folder.display(), &error))?;
+                let resolv_conf = folder.join("resolv.conf");
+                let (attachments, text) = if has_blocks() {
+                    let forwarding = Forwarding::begin(nat, owner)?;
+                    let text = forwarding.resolv_conf().to_string();
+                    (Self::Forwarded(Box::new(forwarding)), text)
+                } else {
+                    let pastas = Pastas::begin(nat, folder)?;
+                    let text = pastas.resolv_conf().to_string();
+                    (Self::Carried(Box::new(pastas)), text)
+                };
                 let is_taken = binds.iter().any(|bind| bind.target == Path::new(RESOLV_CONF));
-                if !is_taken && !forwarding.resolv_conf().is_empty() {
-                    binds.push(resolv_conf(forwarding.resolv_conf(), owner)?);
+                if !is_taken && !text.is_empty() {
+                    binds.push(show_resolv_conf(resolv_conf, &text)?);
                 }
-                Ok(Self::Forwarded(Box::new(forwarding)))
+                Ok(attachments)
             }
         }
     }
 
     /// The network of one slot.
     pub(crate) fn attach(&self) -> Result<Option<Attachment>> {
-        Ok(match self {
-            Self::Nothing => None,
-            Self::Joined(namespace) => Some(Attachment(Arc::clone(namespace))),
+        let during = |error: Error| error.during("making a network");
+        let (namespace, pasta) = match self {
+            Self::Nothing => return Ok(None),
+            Self::Joined(namespace) => (Arc::clone(namespace), None),
             Self::Forwarded(forwarding) => {
-                let namespace = forwarding.namespace();
-                let namespace = namespace.map_err(|error| error.during("making a network"))?;
-                Some(Attachment(Arc::new(namespace)))
+                (Arc::new(forwarding.namespace().map_err(during)?), None)
             }
-        })
+            Self::Carried(pastas) => {
+                let (namespace, pasta) = pastas.namespace().map_err(during)?;
+                (Arc::new(namespace), Some(pasta))
+            }
+        };
+        Ok(Some(Attachment { namespace, _pasta: pasta }))
     }
 }
 
-/// A file with that text, to be shown inside; it goes with its owner.
-fn resolv_conf(text: &str, owner: &mut Owner) -> Result<Bind> {
-    let folder = state_folder().join(format!("{}-net", owner.name()));
-    owner.owns_folder(folder.clone())?;
-    let file = folder.join("resolv.conf");
-    // For every user inside, whatever this process's umask is.
-    std::fs::create_dir(&folder)
-        .and_then(|()| std::fs::write(&file, text))
+/// A file with that text, for every user inside, whatever this process's umask is.
+fn show_resolv_conf(file: PathBuf, text: &str) -> Result<Bind> {
+    std::fs::write(&file, text)
         .and_then(|()| std::fs::set_permissions(&file, Permissions::from_mode(0o644)))
         .map_err(|error| Error::io(file.display(), &error))?;
     Ok(Bind::new(file, RESOLV_CONF).read_only())

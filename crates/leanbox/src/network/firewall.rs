@@ -24,7 +24,7 @@ pub(super) fn table(name: &str, group: u32, nat: &Nat, resolver: &Resolver) -> S
         .allow
         .iter()
         .cloned()
-        .chain(resolver.servers.iter().flat_map(|server| names_from(*server)))
+        .chain(resolver.allowed())
         .map(|allow| format!("    {} accept\n", matching(&allow)))
         .collect();
     format!(
@@ -89,12 +89,6 @@ pub(super) fn published(name: &str, ports: &[Publish], slot: Ipv4Addr) -> String
 /// The text that leaves nothing of a table, whether it is there or not.
 fn gone(name: &str) -> String {
     format!("table ip {name}\ndelete table ip {name}\n")
-}
-
-/// What asking a nameserver takes (RFC 1035, 4.2).
-pub(super) fn names_from(server: Ipv4Addr) -> [Allow; 2] {
-    use super::PortProtocol::{Tcp, Udp};
-    [Udp, Tcp].map(|protocol| Allow { range: Cidr::single(server), protocol, ports: 53..=53 })
 }
 
 fn matching(allow: &Allow) -> String {

@@ -7,15 +7,13 @@
 use super::address::SLOTS;
 use super::link::{self, End, GATEWAY, INNER};
 use super::namespace::{self, Fresh};
-use super::netlink::{Message, Netlink};
+use super::netlink::Netlink;
 use super::resolver::Resolver;
 use super::{Nat, PortProtocol, firewall};
 use crate::owner::{Block, OwnedNetwork, Owner};
 use crate::{Error, ErrorKind, Result};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SocketAddrV4, SocketFlags, SocketType, bind, netdevice, socket_with,
-};
+use rustix::net::{AddressFamily, SocketAddrV4, SocketFlags, SocketType, bind, socket_with};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -86,7 +84,7 @@ impl Forwarding {
         let count = self.count.fetch_add(1, Ordering::Relaxed) % NAMES;
         let name = format!("{}{:03x}.{count:x}", firewall::LINKS, self.block.0);
         self.outside.carry_out([link::pair(&name, self.group(), namespace.as_fd())])?;
-        let address = self.set_up_outer(index(&self.outside, &name)?)?;
+        let address = self.set_up_outer(self.outside.index(&name)?)?;
         self.set_up_inner(&inside, address)?;
         if !self.nat.publish.is_empty() {
             firewall::carry_out(&firewall::published(&self.table, &self.nat.publish, address))?;
@@ -128,26 +126,16 @@ impl Forwarding {
     /// The slot's end: its address, its way out, and where no way leads. The same is refused by the
     /// table: a firewall that is loaded anew may flush that.
     fn set_up_inner(&self, inside: &Netlink, address: Ipv4Addr) -> Result<()> {
-        let inner = index(inside, INNER)?;
+        let inner = inside.index(INNER)?;
         inside.carry_out([
             link::up(inner),
             link::address(inner, address),
             link::neighbour(inner, GATEWAY, End::Outer),
             link::route_to_end(inner, GATEWAY),
+            link::default_route(inner),
+            link::route_of_allowed(inner, GATEWAY),
         ])?;
-        inside.carry_out(link::default_routes(inner))?;
-        inside.carry_out(super::address::REFUSED.map(link::prohibit))?;
-        inside.carry_out(self.rules())
-    }
-
-    fn rules(&self) -> Vec<Message> {
-        let names = self.resolver.servers.iter().flat_map(|server| firewall::names_from(*server));
-        let allowed = self.nat.allow.iter().cloned().chain(names);
-        let published = self.nat.publish.iter();
-        allowed
-            .map(|allow| link::allowed(&allow))
-            .chain(published.map(|publish| link::answers_of(publish.inside, publish.protocol)))
-            .collect()
+        inside.carry_out(link::rules(&self.nat, &self.resolver, &[]))
     }
 }
 
@@ -163,11 +151,6 @@ pub(crate) fn take_down(table: &str, network: &OwnedNetwork) -> bool {
         }
     });
     taken.is_ok()
-}
-
-fn index(netlink: &Netlink, name: &str) -> Result<u32> {
-    netdevice::name_to_index(netlink.socket(), name)
-        .map_err(|errno| Error::syscall(format!("ioctl({name}, SIOCGIFINDEX)"), errno))
 }
 
 /// Whether this machine is a router at all. To make it one is not for us to decide.

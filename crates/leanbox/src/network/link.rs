@@ -1,7 +1,9 @@
 //! What a slot's network is made of, as requests to the kernel (rtnetlink(7)).
 
-use super::address::{Allow, Cidr, PortProtocol};
+use super::Nat;
+use super::address::{Allow, Cidr, PortProtocol, REFUSED};
 use super::netlink::{CREATE, EXCLUSIVE, Message};
+use super::resolver::Resolver;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -15,7 +17,7 @@ const INNER_MAC: [u8; 6] = [0x02, 0x6c, 0x62, 0, 0, 2];
 /// The slot's end.
 pub(super) const INNER: &str = "eth0";
 /// What the allowed is routed by.
-pub(super) const TABLE_OF_ALLOWED: u8 = 100;
+const TABLE_OF_ALLOWED: u8 = 100;
 
 const NEWLINK: u16 = 16;
 const DELLINK: u16 = 17;
@@ -31,7 +33,6 @@ const SCOPE_LINK: u8 = 253;
 const TABLE_MAIN: u8 = 254;
 const PROTOCOL_STATIC: u8 = 4;
 const UNICAST: u8 = 1;
-const PROHIBIT: u8 = 8;
 const IFF_UP: u32 = 1;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
@@ -152,12 +153,13 @@ pub(super) fn neighbour(index: u32, address: Ipv4Addr, end: End) -> Message {
         .with(NDA_LLADDR, &mac)
 }
 
+const EVERYTHING: Cidr = Cidr { address: Ipv4Addr::UNSPECIFIED, bits: 0 };
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 
-fn route(range: Cidr, table: u8, scope: u8, kind: u8) -> Message {
-    let head = [AF_INET, range.bits, 0, 0, table, PROTOCOL_STATIC, scope, kind, 0, 0, 0, 0];
+fn route(range: Cidr, table: u8, scope: u8) -> Message {
+    let head = [AF_INET, range.bits, 0, 0, table, PROTOCOL_STATIC, scope, UNICAST, 0, 0, 0, 0];
     let what = format!("netlink(RTM_NEWROUTE {range})");
     let message = Message::new(what, NEWROUTE, CREATE | EXCLUSIVE, &head);
     match range.bits {
@@ -168,23 +170,23 @@ fn route(range: Cidr, table: u8, scope: u8, kind: u8) -> Message {
 
 /// What is right at the other end.
 pub(super) fn route_to_end(index: u32, address: Ipv4Addr) -> Message {
-    route(Cidr::single(address), TABLE_MAIN, SCOPE_LINK, UNICAST)
+    route(Cidr::single(address), TABLE_MAIN, SCOPE_LINK).with(RTA_OIF, &index.to_ne_bytes())
+}
+
+/// Everything else, out by the other end.
+pub(super) fn default_route(index: u32) -> Message {
+    default_in(TABLE_MAIN, index, GATEWAY)
+}
+
+/// The same in the table of what is allowed. To be made before the rules, which refuse gateways too.
+pub(super) fn route_of_allowed(index: u32, gateway: Ipv4Addr) -> Message {
+    default_in(TABLE_OF_ALLOWED, index, gateway)
+}
+
+fn default_in(table: u8, index: u32, gateway: Ipv4Addr) -> Message {
+    route(EVERYTHING, table, SCOPE_UNIVERSE)
+        .with(RTA_GATEWAY, &gateway.octets())
         .with(RTA_OIF, &index.to_ne_bytes())
-}
-
-/// Everything else, out by the other end: in the main table, or in that of what is allowed.
-pub(super) fn default_routes(index: u32) -> [Message; 2] {
-    let everything = Cidr { address: Ipv4Addr::UNSPECIFIED, bits: 0 };
-    [TABLE_MAIN, TABLE_OF_ALLOWED].map(|table| {
-        route(everything, table, SCOPE_UNIVERSE, UNICAST)
-            .with(RTA_GATEWAY, &GATEWAY.octets())
-            .with(RTA_OIF, &index.to_ne_bytes())
-    })
-}
-
-/// Nothing goes there: EACCES (`prohibit` of ip-route(8)).
-pub(super) fn prohibit(range: Cidr) -> Message {
-    route(range, TABLE_MAIN, SCOPE_UNIVERSE, PROHIBIT)
 }
 
 const FRA_DST: u16 = 1;
@@ -193,34 +195,56 @@ const FRA_IP_PROTO: u16 = 22;
 const FRA_SPORT_RANGE: u16 = 23;
 const FRA_DPORT_RANGE: u16 = 24;
 /// Before the main table, which is 32766.
-const PRIORITY: u32 = 1000;
+const PRIORITY_OF_ALLOWED: u32 = 1000;
+const PRIORITY_OF_REFUSED: u32 = 1001;
 
-fn rule(what: String, bits: u8, protocol: PortProtocol) -> Message {
-    const TO_TABLE: u8 = 1;
-    let head = [AF_INET, bits, 0, 0, TABLE_OF_ALLOWED, 0, 0, TO_TABLE, 0, 0, 0, 0];
-    Message::new(what, NEWRULE, CREATE, &head)
-        .with(FRA_PRIORITY, &PRIORITY.to_ne_bytes())
-        .with(FRA_IP_PROTO, &[protocol.number()])
-}
-
-/// struct fib_rule_port_range.
-fn port_range(ports: &RangeInclusive<u16>) -> Vec<u8> {
-    [ports.start().to_ne_bytes(), ports.end().to_ne_bytes()].concat()
-}
-
-/// What is allowed goes out although its range is prohibited.
-pub(super) fn allowed(allow: &Allow) -> Message {
-    let Allow { range, protocol, ports } = allow;
-    let message = rule(format!("netlink(RTM_NEWRULE {range})"), range.bits, *protocol)
-        .with(FRA_DPORT_RANGE, &port_range(ports));
+fn rule(what: String, range: Cidr, priority: u32, table: u8, action: u8) -> Message {
+    let head = [AF_INET, range.bits, 0, 0, table, 0, 0, action, 0, 0, 0, 0];
+    let message =
+        Message::new(what, NEWRULE, CREATE, &head).with(FRA_PRIORITY, &priority.to_ne_bytes());
     match range.bits {
         0 => message,
         _ => message.with(FRA_DST, &range.address.octets()),
     }
 }
 
-/// So do the answers of a published port.
-pub(super) fn answers_of(port: u16, protocol: PortProtocol) -> Message {
-    rule(format!("netlink(RTM_NEWRULE sport {port})"), 0, protocol)
-        .with(FRA_SPORT_RANGE, &port_range(&(port..=port)))
+/// What a slot's own namespace lets out (ip-rule(8)): the allowed, the answers of published ports,
+/// and nothing else of what is refused. The kernel's errno for that is EACCES.
+pub(super) fn rules(nat: &Nat, resolver: &Resolver, own: &[Cidr]) -> Vec<Message> {
+    let names = resolver.allowed();
+    let refused = REFUSED.iter().chain(own);
+    let published = nat.publish.iter();
+    (nat.allow.iter().chain(&names).map(allowed))
+        .chain(published.map(|publish| answers_of(publish.inside, publish.protocol)))
+        .chain(refused.map(|range| prohibit(*range)))
+        .collect()
+}
+
+fn allowed(allow: &Allow) -> Message {
+    let Allow { range, protocol, ports } = allow;
+    by_ports(*range, *protocol, FRA_DPORT_RANGE, ports)
+}
+
+fn answers_of(port: u16, protocol: PortProtocol) -> Message {
+    by_ports(EVERYTHING, protocol, FRA_SPORT_RANGE, &(port..=port))
+}
+
+fn by_ports(
+    range: Cidr,
+    protocol: PortProtocol,
+    kind: u16,
+    ports: &RangeInclusive<u16>,
+) -> Message {
+    const TO_TABLE: u8 = 1;
+    let what = format!("netlink(RTM_NEWRULE {range} {protocol})");
+    // struct fib_rule_port_range.
+    let ports = [ports.start().to_ne_bytes(), ports.end().to_ne_bytes()].concat();
+    rule(what, range, PRIORITY_OF_ALLOWED, TABLE_OF_ALLOWED, TO_TABLE)
+        .with(FRA_IP_PROTO, &[protocol.number()])
+        .with(kind, &ports)
+}
+
+fn prohibit(range: Cidr) -> Message {
+    const PROHIBIT: u8 = 8;
+    rule(format!("netlink(RTM_NEWRULE prohibit {range})"), range, PRIORITY_OF_REFUSED, 0, PROHIBIT)
 }

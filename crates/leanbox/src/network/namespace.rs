@@ -2,6 +2,7 @@
 //! moment; what it opened there stays there.
 
 use super::netlink::Netlink;
+use crate::owner::has_blocks;
 use crate::{Error, Result, thread};
 use leanbox_sys::process::{self, CLONE_NEWNET};
 use leanbox_sys::socket;
@@ -18,11 +19,17 @@ const STACK_BYTES: usize = 128 << 10;
 /// What is set in a fresh one: ports below 1024 and ICMP echo for everybody, as Docker has it, since
 /// nobody inside could use the rights that they take else; and IPv6 for nobody (ip-sysctl of the
 /// kernel's documents).
-const SETTINGS: [(&str, &str); 3] = [
+const SETTINGS: [(&str, &str); 5] = [
     ("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"),
-    ("/proc/sys/net/ipv4/ping_group_range", "0 2147483647"),
+    (PING, "0 2147483647"),
+    // As the host has it, it could take the answers of what is refused otherwise for forged ones.
+    ("/proc/sys/net/ipv4/conf/all/rp_filter", "0"),
+    ("/proc/sys/net/ipv4/conf/default/rp_filter", "0"),
     (NO_IPV6, "1"),
 ];
+/// Groups, of which a user namespace may have fewer.
+const PING: &str = "/proc/sys/net/ipv4/ping_group_range";
+const FEWER: &str = "0 65535";
 /// Of devices that come later. Not there on a kernel without IPv6.
 const NO_IPV6: &str = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
 
@@ -41,6 +48,7 @@ pub(super) fn fresh() -> Result<Fresh> {
         process::unshare(CLONE_NEWNET).map_err(|errno| call("unshare(CLONE_NEWNET)", errno))?;
         socket::loopback_up().map_err(|errno| call("ioctl(lo, SIOCSIFFLAGS)", errno))?;
         for (path, value) in SETTINGS {
+            let value = if path == PING && !has_blocks() { FEWER } else { value };
             match fs::write(path, value) {
                 Err(error) if path != NO_IPV6 || error.kind() != ErrorKind::NotFound => {
                     return Err(Error::io(format!("write({path})"), &error));

@@ -4,9 +4,10 @@
 use crate::{Error, Result};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice, recv, send,
+    socket_with,
 };
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 
 const REQUEST: u16 = 1;
@@ -102,9 +103,10 @@ impl Netlink {
         Ok(Self { socket, sequence: Mutex::new(0) })
     }
 
-    /// For the calls that take any socket of the namespace.
-    pub(super) fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+    /// The number of a link of that name.
+    pub(super) fn index(&self, name: &str) -> Result<u32> {
+        netdevice::name_to_index(&self.socket, name)
+            .map_err(|errno| Error::syscall(format!("ioctl({name}, SIOCGIFINDEX)"), errno))
     }
 
     /// Has the requests carried out, one after the other, until one fails.

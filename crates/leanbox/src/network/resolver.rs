@@ -1,6 +1,7 @@
 //! Who a slot asks for names: what its `/etc/resolv.conf` says (resolv.conf(5)).
 
-use crate::network::Nat;
+use super::PortProtocol::{Tcp, Udp};
+use super::{Allow, Cidr, Nat};
 use std::net::Ipv4Addr;
 use std::path::Path;
 
@@ -28,6 +29,15 @@ impl Resolver {
             .map(|path| Self::of_text(&read(path)))
             .find(|resolver| !resolver.servers.is_empty())
             .unwrap_or_default()
+    }
+
+    /// What asking them takes (RFC 1035, 4.2).
+    pub(super) fn allowed(&self) -> Vec<Allow> {
+        let one = |server: &Ipv4Addr| {
+            let range = Cidr::single(*server);
+            [Udp, Tcp].map(|protocol| Allow { range, protocol, ports: 53..=53 })
+        };
+        self.servers.iter().flat_map(one).collect()
     }
 
     fn of_text(text: &str) -> Self {
