@@ -5,7 +5,7 @@
 
 use crate::container::{Seat, has_left};
 use crate::keeper::PATIENCE;
-use crate::launcher::{fail, null_streams, report, report_or_end};
+use crate::launcher::{await_child, fail, null_streams, report, report_end, report_or_end};
 use crate::wire::{
     BLOCKS_MAX, Kind, MAILBOX_BYTES, MAILBOXES_FD, Mailbox, Plan, Report, SLOT_FD, Seating, Step,
     bytes_of, message_of,
@@ -178,11 +178,12 @@ extern "C" fn wait(waiting: *mut c_void) -> ! {
     };
     place.seat.await_parked();
     let ready = Report { kind: Kind::Ready as u32, ..Report::default() };
-    if place.seat.failure().0 == Step::NONE {
-        let _ = report(ready, &[parked.pidfd]);
+    if place.seat.failure().0 == Step::NONE && report(ready, &[parked.pidfd]).is_err() {
+        // The host sees that both of us are gone.
+        let _ = process::kill(parked.pid, process::SIGKILL);
     }
-    let status = process::wait(parked.pid, process::WALL).map_or(process::SIGKILL, |ended| ended.1);
+    let status = await_child(parked.pid).map_or(process::SIGKILL, |ended| ended.1);
     let (step, errno) = place.seat.failure();
-    let _ = report(Report { kind: Kind::Ended as u32, step, errno: errno.0, status }, &[]);
+    report_end(Report { kind: Kind::Ended as u32, step, errno: errno.0, status });
     process::exit(0)
 }

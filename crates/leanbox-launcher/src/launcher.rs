@@ -6,6 +6,7 @@
 
 use crate::container::{self, Parked};
 use crate::crowd;
+use crate::keeper::PATIENCE;
 use crate::making::Making;
 use crate::pages;
 use crate::text::Text;
@@ -128,6 +129,26 @@ pub(crate) fn report_or_end(said: Report, fds: &[Fd]) {
     }
 }
 
+/// Of an end the host hears from nobody else: what fails once is tried again.
+pub(crate) fn report_end(ended: Report) {
+    for _ in 0..PATIENCE {
+        if report(ended, &[]).is_ok() {
+            return;
+        }
+    }
+}
+
+/// Waits for a child of that number, or for any (-1), though that fail once.
+pub(crate) fn await_child(pid: i32) -> leanbox_sys::Result<(i32, i32)> {
+    for _ in 0..PATIENCE {
+        match process::wait(pid, process::WALL) {
+            Err(errno) if errno != Errno::CHILD => {}
+            known => return known,
+        }
+    }
+    Err(Errno::CHILD)
+}
+
 pub(crate) fn fail(step: u32, errno: Errno) -> ! {
     let _ = report(Report { kind: Kind::Failed as u32, step, errno: errno.0, status: 0 }, &[]);
     process::exit(1)
@@ -176,8 +197,7 @@ fn report_both(parked: Parked) {
         process::exit(0);
     }
     fd::close(parked.pidfd);
-    let ended = await_end(parked.pid);
-    let _ = report(ended, &[]);
+    report_end(await_end(parked.pid));
 }
 
 /// Standard streams of the slot's own `/dev/null`, for containers that are given none.
@@ -191,7 +211,7 @@ pub(crate) fn null_streams() -> leanbox_sys::Result<()> {
 /// Reaps whatever ends until the container does, and what ended with it.
 fn await_end(container: i32) -> Report {
     let status = loop {
-        match process::wait(-1, process::WALL) {
+        match await_child(-1) {
             Ok((pid, status)) if pid == container => break status,
             Ok(_) => {}
             Err(_) => process::exit(1),
