@@ -64,8 +64,8 @@ impl Error {
     /// A failed operation of the standard library on `what`.
     #[must_use]
     pub fn io(what: impl fmt::Display, error: &std::io::Error) -> Self {
-        match error.raw_os_error() {
-            Some(code) => Self::syscall(what, Errno::from_raw_os_error(code)),
+        match Errno::from_io_error(error) {
+            Some(errno) => Self::syscall(what, errno),
             None => Self::new(ErrorKind::System, format!("{what}: {error}")),
         }
     }
@@ -125,6 +125,12 @@ fn kind_of(errno: Errno) -> ErrorKind {
     }
 }
 
+/// The error number that another process told: whoever took a launcher over may send any, and
+/// rustix panics at what is none. EPROTO stands for those.
+pub(crate) fn told_errno(number: i32) -> Errno {
+    Errno::from_io_error(&std::io::Error::from_raw_os_error(number)).unwrap_or(Errno::PROTO)
+}
+
 /// The name of an error number as errno(3) spells it, with the kernel's words where the name
 /// alone is rare.
 #[must_use]
@@ -181,6 +187,16 @@ pub(crate) fn errno_name(errno: Errno) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_that_is_no_error_is_told_as_one() {
+        for number in [0, -1, 4096, 1 << 16, i32::MIN, i32::MAX] {
+            assert_eq!(told_errno(number), Errno::PROTO);
+            let error = Error::io("x", &std::io::Error::from_raw_os_error(number));
+            assert_eq!(error.kind(), ErrorKind::System, "{error}");
+        }
+        assert_eq!(told_errno(13), Errno::ACCESS);
+    }
 
     #[test]
     fn a_system_call_error_reads_like_strace() {

@@ -86,7 +86,7 @@ impl Floor {
         if reply.errno != 0 {
             return Err(Error::syscall(
                 format!("floor {kind:?}"),
-                Errno::from_raw_os_error(reply.errno),
+                crate::error::told_errno(reply.errno),
             ));
         }
         self.read(count)

@@ -294,7 +294,7 @@ impl Layout {
 
 /// The error of a step, told with the plan's words.
 pub(crate) fn step_error(plan: &Plan, step: u32, errno: i32, holder: bool) -> crate::Error {
-    let errno = Errno::from_raw_os_error(errno);
+    let errno = crate::error::told_errno(errno);
     let error = crate::Error::syscall(plan.words_for(step, holder), errno);
     match (step, errno) {
         (Step::USER_NAMESPACE | Step::CLONE | Step::PARK, Errno::AGAIN) => {

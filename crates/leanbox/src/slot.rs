@@ -218,7 +218,7 @@ fn renew_scratch(
     let answer = keeper.answer(ground.number)?;
     answer
         .fd
-        .ok_or_else(|| Error::syscall("new scratch", Errno::from_raw_os_error(answer.reply.errno)))
+        .ok_or_else(|| Error::syscall("new scratch", crate::error::told_errno(answer.reply.errno)))
 }
 
 impl Ground {

@@ -39,7 +39,7 @@ pub(crate) fn word_of(pipe: OwnedFd) -> Option<(u32, i32)> {
 
 /// Why a program did not start, with a shell's words for it.
 pub(crate) fn exec_error(program: &str, step: u32, errno: i32) -> Error {
-    let errno = Errno::from_raw_os_error(errno);
+    let errno = crate::error::told_errno(errno);
     match step {
         Step::EXEC => {
             let error = Error::syscall(format!("exec {program:?}"), errno);

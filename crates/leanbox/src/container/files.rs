@@ -226,7 +226,7 @@ impl Files {
             receive_with_fds(&self.socket, &mut bytes).map_err(|_| gone(path))?;
         match message_of::<FileReply>(&bytes[..length]).ok_or_else(|| gone(path))?.errno {
             0 => Ok(fds.pop()),
-            errno => Err(Error::syscall(path, Errno::from_raw_os_error(errno))),
+            errno => Err(Error::syscall(path, crate::error::told_errno(errno))),
         }
     }
 }

@@ -165,7 +165,7 @@ fn entry(identity: &Identity) -> Result<Entry> {
 /// Why it did not come in, in words of what the container is about.
 fn entry_error(inner: &Inner, step: u32, errno: i32) -> Error {
     let call = step_error(&inner.plan, step, errno, false);
-    match (step, Errno::from_raw_os_error(errno)) {
+    match (step, crate::error::told_errno(errno)) {
         (Step::CLONE | Step::PARK, Errno::AGAIN) => {
             call.remedy("the container is at its limit of processes")
         }
