@@ -228,7 +228,7 @@ impl Freezer {
             }
             match Instant::now() {
                 now if now > until => return Err(not_still()),
-                now if now > eager => std::thread::sleep(SLEEP),
+                now if now > eager => crate::thread::pause(SLEEP),
                 _ => rustix::thread::sched_yield(),
             }
         }

@@ -279,7 +279,7 @@ impl Group {
                 return false;
             }
             self.members.kill();
-            std::thread::sleep(EMPTY_PAUSE);
+            crate::thread::pause(EMPTY_PAUSE);
         }
     }
 

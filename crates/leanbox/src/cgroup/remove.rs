@@ -45,7 +45,7 @@ fn attempt(path: &Path, before: impl Fn()) -> Result<()> {
             Err(errno @ (Errno::BUSY | Errno::NOTEMPTY)) => last = errno,
             Err(errno) => return Err(Error::syscall(format!("rmdir({path:?})"), errno)),
         }
-        std::thread::sleep(PAUSE);
+        crate::thread::pause(PAUSE);
     }
     Err(Error::syscall(format!("rmdir({path:?})"), last).with_kind(ErrorKind::Busy))
 }

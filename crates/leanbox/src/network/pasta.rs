@@ -162,7 +162,7 @@ impl Pasta {
             if crate::keeper::has_ended(&self.process, 0) {
                 return Err(Error::new(ErrorKind::System, format!("pasta: {}", self.last_words())));
             }
-            std::thread::sleep(LOOK);
+            crate::thread::pause(LOOK);
         }
         let text = format!("pasta made no network in {PATIENCE:?}");
         Err(Error::new(ErrorKind::Gone, text))

@@ -116,7 +116,7 @@ impl<'a> Work<'a> {
             match self.next() {
                 Next::Stop => break,
                 Next::LetPass => {
-                    std::thread::sleep(QUIET);
+                    crate::thread::pause(QUIET);
                     continue;
                 }
                 Next::Make(count) => {
