@@ -17,6 +17,7 @@ mod caller;
 mod events;
 mod file;
 mod freezer;
+mod given;
 mod group;
 mod layout;
 mod members;

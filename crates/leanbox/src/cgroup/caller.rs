@@ -6,6 +6,7 @@
 //! for a scope of our own.
 
 use super::file;
+use super::given::is_given;
 use super::layout::Layout;
 use super::remove::processes;
 use super::subtree::{is_delegated, mark_delegated};
@@ -30,8 +31,8 @@ const ROUNDS: u32 = 20;
 /// Makes room for the resource groups of this process, where cgroup v2 has the controllers. A
 /// group that holds processes cannot have groups with limits below it, so:
 ///
-/// - where our group was delegated to us (`Delegate=yes`, or it is the top of a container's),
-///   *all* its processes move to the group `main` below it;
+/// - where our group was delegated to us (`Delegate=yes`, it is the top of a container's, or it was
+///   given to this user), *all* its processes move to the group `main` below it;
 /// - else, where systemd runs, it is asked for a scope (`StartTransientUnit`, as
 ///   `systemd-run --scope -p Delegate=yes` does), and this process alone moves there.
 ///
@@ -76,7 +77,7 @@ impl Place {
 
     /// The top of a cgroup namespace is the container's, as its other limits are.
     fn is_ours(&self) -> bool {
-        is_delegated(&self.folder) || self.path == "/"
+        is_delegated(&self.folder) || self.path == "/" || is_given(&self.folder)
     }
 }
 
@@ -144,7 +145,7 @@ fn ask_for_scope(before: &Place) -> Result<()> {
             let text = format!("{name}: systemd has not begun it after {PATIENCE:?}");
             return Err(Error::new(ErrorKind::Busy, text));
         }
-        std::thread::sleep(PAUSE);
+        crate::thread::pause(PAUSE);
     }
     Ok(())
 }
