@@ -52,10 +52,14 @@ impl Drop for Groups {
     }
 }
 
-/// A v1 cpuset group takes nobody until it has CPUs and memory nodes.
+/// A v1 cpuset group takes nobody until it has CPUs and memory nodes. One of v2 has no such files
+/// where its parent holds processes.
 fn inherit(parent: &Path, folder: &Path, file: &str) -> Result<()> {
-    let Ok(value) = fs::read_to_string(parent.join(file)) else { return Ok(()) };
     let target = folder.join(file);
+    let Ok(value) = fs::read_to_string(parent.join(file)) else { return Ok(()) };
+    if !target.exists() {
+        return Ok(());
+    }
     fs::write(&target, value).map_err(|error| Error::io(target.display(), &error))
 }
 
