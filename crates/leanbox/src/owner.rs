@@ -184,8 +184,10 @@ impl Drop for Owner {
         }
         let mut networks = self.record.networks.iter();
         let taken_down = networks.all(|one| network::take_down(&self.name, one));
-        // A forked child may live on in its group: the record stays for whoever reclaims next.
-        if taken_down && !self.record.groups.iter().any(|group| reclaim::is_there(group)) {
+        // A forked child may live on in its group, and a folder that could not be removed is there:
+        // the record stays for whoever reclaims next.
+        let mut left = self.record.groups.iter().chain(&self.record.folders);
+        if taken_down && !left.any(|path| reclaim::is_there(path)) {
             let _ = fs::remove_file(self.folder.join(&self.name));
         }
     }

@@ -2,7 +2,8 @@
 //! once with each error that says that something ran out, was interrupted or is forbidden. Every
 //! time the host does what was asked, or says in one line why not; in bounded time; nothing runs
 //! on; and whoever reclaims next leaves nothing. `LEANBOX_FAULT_POINTS` says how many of these
-//! points are tried (60, drawn at random; `all`), `LEANBOX_FAULT_SEED` which.
+//! points are tried (60, drawn at random; `all`), `LEANBOX_FAULT_SEED` which, and
+//! `LEANBOX_FAULT_SECONDS` how long one may take (15), for machines that are slow.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

@@ -149,10 +149,11 @@ impl Injector {
     }
 }
 
-/// Rust's standard library gives up where a folder cannot be closed, of which the kernel knows no
-/// case, or where a thread that begins has no memory.
-const GIVES_UP: [&str; 3] = [
+/// Rust's standard library gives up where a folder cannot be closed or a pipe not be set to wait for
+/// nobody, of which the kernel knows no case, or where a thread that begins has no memory.
+const GIVES_UP: [&str; 4] = [
     "unexpected error during closedir",
+    "library/std/src/sys/process/mod.rs",
     "failed to allocate an alternative stack",
     "failed to set up alternative stack guard page",
 ];
