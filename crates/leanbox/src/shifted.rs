@@ -26,6 +26,7 @@ pub(crate) fn trees(recipe: &Recipe, owner: &mut Owner, block: Block) -> Result<
     };
     let copy = state_folder().join(format!("{}-root", owner.name()));
     owner.owns_folder(copy.clone())?;
+    std::fs::create_dir(&copy).map_err(|error| Error::io(copy.display(), &error))?;
     copy_tree(path, &copy)?;
     shift(&copy, block.first_id())?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -48,11 +49,13 @@ fn cp() -> Result<&'static Path> {
 
 /// cp(1) knows holes, hard links, extended attributes and reflinks.
 fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    // Its words come here: they are for our one line, and one that has outlived us, and whose copy
-    // was removed, has nobody to tell, and ends.
+    let absolute = std::path::absolute(from).map_err(|error| Error::io(from.display(), &error))?;
+    // Its words come here: they are for our one line, and one that has outlived us has nobody to
+    // tell. It works in its target: in one that was removed it can make nothing, and ends.
     let done = std::process::Command::new(cp()?)
         .args(["-a", "--reflink=auto", "--no-target-directory", "--"])
-        .args([from, to])
+        .args([&absolute, Path::new(".")])
+        .current_dir(to)
         .stdin(Stdio::null())
         .output()
         .map_err(|error| Error::io("cp", &error))?;
@@ -93,6 +96,44 @@ fn shift(path: &Path, first: u32) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A folder of that name in that for temporary files, which is removed.
+    struct Folder(std::path::PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let name = format!("leanbox-shifted-{}-{name}", std::process::id());
+            let folder = Self(std::env::temp_dir().join(name));
+            std::fs::create_dir_all(&folder.0).unwrap();
+            folder
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_copy_has_all_that_the_original_has_and_its_own_mode() {
+        let (from, to) = (Folder::new("from"), Folder::new("to"));
+        std::fs::create_dir(from.0.join("etc")).unwrap();
+        std::fs::write(from.0.join("etc/x"), "x").unwrap();
+        let mode = |mode| std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&from.0, mode(0o1751)).unwrap();
+        copy_tree(&from.0, &to.0).unwrap();
+        assert_eq!(std::fs::read_to_string(to.0.join("etc/x")).unwrap(), "x");
+        assert_eq!(std::fs::metadata(&to.0).unwrap().mode() & 0o7777, 0o1751);
+    }
+
+    #[test]
+    fn a_copy_whose_place_was_reclaimed_is_not_made_again() {
+        let (from, to) = (Folder::new("kept"), Folder::new("reclaimed"));
+        std::fs::remove_dir(&to.0).unwrap();
+        assert!(copy_tree(&from.0, &to.0).is_err());
+        assert!(!to.0.exists());
+    }
 
     #[test]
     fn cp_is_not_looked_for_along_path() {
