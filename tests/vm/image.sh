@@ -3,7 +3,12 @@
 
 # What the tests start, and what those start: taken from this machine, with their libraries.
 programs=(bash sh env cp cat cut dd echo head sleep true false chrt flock setsid nsenter setpriv ls rm mkdir tail
-    mount umount unshare sed grep awk tr date stat tar setfattr getent id kill ip)
+    mount umount unshare sed grep awk tr date stat tar setfattr getent id kill ip touch mknod
+    newuidmap newgidmap nft pasta strace)
+
+# What those need of the kernel, beside the disk: no modprobe is there to load it when it is asked for.
+modules_needed=(overlay veth tun nf_tables nft_chain_nat nft_masq nft_nat nft_ct nft_fib_ipv4
+    nft_reject_ipv4)
 
 make_image() {
     local root="$work/root" program path
@@ -15,6 +20,7 @@ make_image() {
     printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n' >"$root/etc/passwd"
     printf 'root:x:0:\nnogroup:x:65534:\n' >"$root/etc/group"
     echo 'hosts: files' >"$root/etc/nsswitch.conf"
+    echo '127.0.0.1 localhost' >"$root/etc/hosts"
     install -m 755 tests/vm/main tests/vm/tests "$root/vm"
     cp "$work/list" "$root/vm/list"
     put_file /bin/busybox
@@ -44,6 +50,8 @@ put_tests() {
         put_libraries "$path"
     done <"$work/programs"
     strip -o "$root$PWD/target/debug/leanbox" target/debug/leanbox
+    # A test compares the docs with what it does.
+    cp -r docs "$root$PWD/docs"
 }
 
 # The tests' C programs are compiled here: a compiler takes its time there. In its place is a
@@ -102,7 +110,7 @@ make_initramfs() {
     install -m 755 tests/vm/init "$top/init"
     echo "$1" >"$top/next"
     modprobe -d "${modules%/lib/modules/*}" -S "$version" --show-depends -a \
-        virtio_pci virtio_blk overlay | sed -n 's/^insmod //p' | awk '!seen[$1]++ { print $1 }' |
+        virtio_pci virtio_blk "${modules_needed[@]}" | sed -n 's/^insmod //p' | awk '!seen[$1]++ { print $1 }' |
         while read -r file; do
             cp "$file" "$top/modules/"
             basename "$file"

@@ -17,7 +17,7 @@ use common::{Folder, busybox, folder};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -131,8 +131,11 @@ fn too_few_descriptors() {
     assert!(trial.ends.contains_key("done") && !trial.ends.contains_key("killed"));
 }
 
-/// A group of this test's in the hierarchy that has a controller.
-struct Fence(PathBuf);
+/// A group of this test's in the hierarchy that has a controller, and the one for its processes.
+struct Fence {
+    folder: PathBuf,
+    inside: PathBuf,
+}
 
 impl Fence {
     fn new(controller: &str) -> Self {
@@ -140,20 +143,37 @@ impl Fence {
         let has = |(names, _): &(&String, &PathBuf)| {
             names.is_empty() || names.split(',').any(|name| name == controller)
         };
-        let (_, home) = groups.iter().filter(has).max_by_key(|(names, _)| names.len()).unwrap();
-        let folder = home.join(format!("leanbox-test-{}-{controller}", std::process::id()));
-        fs::create_dir(&folder).unwrap();
-        Self(folder)
+        let (names, own) = groups.iter().filter(has).max_by_key(|(names, _)| names.len()).unwrap();
+        let name = format!("leanbox-test-{}-{controller}", std::process::id());
+        if !names.is_empty() {
+            let folder = own.join(name);
+            fs::create_dir(&folder).unwrap();
+            return Self { inside: folder.clone(), folder };
+        }
+        Self::on_v2(own, &name, controller)
+    }
+
+    /// Beside our own group, since that holds processes; delegated, as ours is.
+    fn on_v2(own: &Path, name: &str, controller: &str) -> Self {
+        let is_top = !own.join("cgroup.type").exists();
+        let home = if is_top { own } else { own.parent().unwrap() };
+        fs::write(home.join("cgroup.subtree_control"), format!("+{controller}"))
+            .unwrap_or_else(|error| panic!("this test needs a delegated group: {error}"));
+        let (folder, inside) = (home.join(name), home.join(name).join("main"));
+        fs::create_dir_all(&inside).unwrap();
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(&folder, "trusted.delegate", b"1", flags).unwrap();
+        Self { folder, inside }
     }
 
     fn set(&self, file: &str, value: u64) {
-        fs::write(self.0.join(file), value.to_string())
+        fs::write(self.folder.join(file), value.to_string())
             .unwrap_or_else(|error| panic!("this test needs the controller of {file}: {error}"));
     }
 
     /// A command that begins in the group.
     fn around(&self) -> [String; 4] {
-        let procs = self.0.join("cgroup.procs");
+        let procs = self.inside.join("cgroup.procs");
         let script = format!("echo 0 >{} && exec \"$@\"", procs.display());
         ["sh".into(), "-c".into(), script, "sh".into()]
     }
@@ -161,7 +181,11 @@ impl Fence {
 
 impl Drop for Fence {
     fn drop(&mut self) {
-        assert!(host::within(PATIENCE, || fs::remove_dir(&self.0).is_ok()), "{:?}", self.0);
+        let is_gone = || {
+            let _ = fs::remove_dir(&self.inside);
+            fs::remove_dir(&self.folder).is_ok() || !self.folder.exists()
+        };
+        assert!(host::within(PATIENCE, is_gone), "{:?}", self.folder);
     }
 }
 
@@ -190,7 +214,7 @@ fn too_little_memory() {
             let fence = Fence::new("memory");
             let around = fence.around();
             let around: Vec<&str> = around.iter().map(String::as_str).collect();
-            let v1 = fence.0.join("memory.limit_in_bytes").exists();
+            let v1 = fence.folder.join("memory.limit_in_bytes").exists();
             let file = if v1 { "memory.limit_in_bytes" } else { "memory.max" };
             fence.set(file, (tenths << 20) / 10);
             trial.host(policy, &around, |_| (), &format!("{tenths} tenths of a MiB"));

@@ -6,9 +6,11 @@ mod common;
 #[path = "common/host.rs"]
 mod host;
 
-use common::{Folder, attack, busybox, has_peak, hostile, run, says, template, upper};
+use common::{
+    Folder, attack, busybox, has_peak, hostile, peaks_begin_anew, run, says, template, upper,
+};
 use leanbox::{
-    Capability, Command, ErrorKind, Policy, Pool, Profile, Rootfs, Security, Stdio, Template, probe,
+    Capability, Command, ErrorKind, Policy, Pool, Profile, Rootfs, Security, Stdio, Template,
 };
 use std::time::Duration;
 
@@ -25,14 +27,6 @@ fn launcher(pool: &Pool) -> i32 {
     container.signal(15).unwrap();
     container.wait().unwrap();
     pid
-}
-
-/// Whether a slot that has used memory may serve again: its peak is made to begin anew by v1, and
-/// by v2 from Linux 6.12 on.
-fn peaks_begin_anew() -> bool {
-    let by_v2 = !probe::is_off("peak_reset") && probe::kernel_version() >= (6, 12);
-    // Without a peak there is none of an earlier run.
-    common::has_memory_v1() || by_v2 || probe::kernel_version() < (5, 19)
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn a_window_that_changes_is_told() {
     let mut master = container.terminal.as_ref().unwrap().try_clone().unwrap();
     until(&mut master, "ready");
     container.resize_terminal(11, 22).unwrap();
-    assert_eq!(all(&mut master), "11 22\n");
+    assert_eq!(all(&mut master).trim(), "11 22");
     let outcome = container.wait_timeout(Duration::from_secs(5)).unwrap().unwrap();
     assert_eq!(outcome.end, End::Exited(3));
 }

@@ -102,26 +102,9 @@ impl Drop for Tty {
 
 /// A program in the root that answers one request on each of the sockets 3 and 4.
 pub(crate) fn server(place: &Place) {
-    let source = place.0.join("serve.c");
-    let text = r#"
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
-int main(void) {
-    const char *answer = "HTTP/1.0 200 OK\r\n\r\nhello\n";
-    char request[512];
-    for (int socket = 3; socket <= 4; socket++) {
-        int one = accept(socket, 0, 0);
-        if (one < 0 || read(one, request, sizeof request) <= 0) return 1;
-        if (write(one, answer, strlen(answer)) < 0) return 2;
-        close(one);
-    }
-    return 0;
-}
-"#;
-    std::fs::write(&source, text).unwrap();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/serve.c");
     let target = place.0.join("root/bin/serve");
-    let status =
-        std::process::Command::new("gcc").args(["-static", "-o"]).args([&target, &source]).status();
-    assert!(status.expect("the tests need a C compiler: apt-get install gcc libc6-dev").success());
+    let gcc =
+        std::process::Command::new("gcc").args(["-static", "-o"]).arg(&target).arg(source).status();
+    assert!(gcc.expect("the tests need a C compiler: apt-get install gcc libc6-dev").success());
 }

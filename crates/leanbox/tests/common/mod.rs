@@ -107,6 +107,31 @@ pub(crate) fn has_writable_roots() -> bool {
     false
 }
 
+/// Whether a root can have a layer in memory ([`TemplateBuilder::writable`]): from Linux 6.6 on.
+/// Where it cannot, that is said.
+///
+/// [`TemplateBuilder::writable`]: leanbox::TemplateBuilder::writable
+pub(crate) fn has_layers_in_memory() -> bool {
+    if probe::kernel_version() >= (6, 6) {
+        return true;
+    }
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let root = busybox(&format!("no-layer-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+    let builder = Template::builder(Rootfs::open(&root.0).unwrap()).writable(1 << 20);
+    let refused = builder.build().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
+    assert!(refused.to_string().contains("needs Linux 6.6"), "{refused}");
+    false
+}
+
+/// Whether a slot that has used memory may serve again: its peak is made to begin anew by v1, and
+/// by v2 from Linux 6.12 on.
+pub(crate) fn peaks_begin_anew() -> bool {
+    let by_v2 = !probe::is_off("peak_reset") && probe::kernel_version() >= (6, 12);
+    // Without a peak there is none of an earlier run.
+    has_memory_v1() || by_v2 || probe::kernel_version() < (5, 19)
+}
+
 /// A template on that root.
 pub(crate) fn template(root: &Folder, policy: Policy) -> Template {
     Template::builder(Rootfs::open(&root.0).unwrap()).policy(policy).build().unwrap()
