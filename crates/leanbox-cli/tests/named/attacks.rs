@@ -27,10 +27,10 @@ fn when_its_host_is_killed_the_container_is_gone_and_everybody_says_so() {
     assert!(yard.leanbox(&["ps", "-a"]).out.contains("host gone"));
     yard.leanbox(&["wait", "box"]).failed(1, "host gone");
     yard.leanbox(&["exec", "box", "true"]).failed(1, "is not running: host gone");
+    // Its groups may be gone: whoever else starts something on this machine reclaims ids, and with
+    // them what lives in these.
     let listed = yard.leanbox(&["gc", "--dry-run"]);
-    for words in ["would remove the record and logs of \"box\"", " cgroups"] {
-        assert!(listed.out.contains(words), "{words:?} is not in {listed:?}");
-    }
+    assert!(listed.out.contains("would remove the record and logs of \"box\""), "{listed:?}");
     assert!(listed.out.contains(&format!("pid {host} has ended")), "{listed:?}");
     assert!(yard.leanbox(&["ps", "-a"]).out.contains("host gone"), "a dry run removes nothing");
     yard.leanbox(&["gc"]);
@@ -44,7 +44,7 @@ fn when_its_host_is_killed_the_container_is_gone_and_everybody_says_so() {
 #[test]
 fn a_flood_of_output_leaves_bounded_logs_and_a_small_host() {
     let yard = Yard::new("named-flood");
-    yard.detach("box", &[], "yes 0123456789012345678901234567890 | head -c 1000000000; echo last");
+    yard.detach("box", &[], "yes 0123456789012345678901234567890 | head -c 100000000; echo last");
     let host = yard.host_of("box");
     let mut most_kib = 0;
     let over = || yard.status("box")["status"] == "exited";

@@ -8,10 +8,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[test]
 fn a_detached_container_runs_is_listed_waited_for_and_removed() {
     let yard = Yard::new("named-life");
-    yard.detach("web", &[], "echo out; echo err >&2; sleep 0.5; exit 3");
+    let script = "echo out; echo err >&2; while ! test -e /tmp/go; do sleep 0.05; done; exit 3";
+    yard.detach("web", &[], script);
     let listed = yard.leanbox(&["ps"]);
     assert!(listed.out.contains("web") && listed.out.contains("running"), "{listed:?}");
     assert_eq!(yard.status("web")["status"], "running");
+    yard.leanbox(&["exec", "web", "sh", "-c", ": >/tmp/go"]).said("");
     let waited = yard.leanbox(&["wait", "web"]);
     assert_eq!((waited.code, waited.out.as_str()), (3, "3"));
     let logs = yard.leanbox(&["logs", "web"]);
