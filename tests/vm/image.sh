@@ -52,6 +52,10 @@ put_tests() {
     strip -o "$root$PWD/target/debug/leanbox" target/debug/leanbox
     # A test compares the docs with what it does.
     cp -r docs "$root$PWD/docs"
+    local script
+    for script in crates/*/tests/*/*.sh; do
+        install -D -m 644 "$script" "$root$PWD/$script"
+    done
 }
 
 # The tests' C programs are compiled here: a compiler takes its time there. In its place is a

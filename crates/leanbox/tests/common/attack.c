@@ -246,7 +246,8 @@ static void direct_read(const char *path) {
 static void direct_write(const char *path) {
     static char buffer[65536] __attribute__((aligned(4096)));
     long all = 0, put = 0;
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_DIRECT, 0644);
+    unlink(path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_DIRECT, 0644);
     while (fd >= 0 && all < 16 << 20 && (put = write(fd, buffer, sizeof buffer)) > 0) all += put;
     printf("%ld\n", fd < 0 || put < 0 ? -errno : all);
 }
@@ -375,7 +376,8 @@ int main(int argc, char **argv) {
     WORD("fork-bomb", fork_bomb());
     WORD("daemons", daemons(atoi(with)));
     WORD("spin-wall", spin(CLOCK_MONOTONIC, atol(with)));
-    WORD("spin-and-stay", (spin(CLOCK_PROCESS_CPUTIME_ID, atol(with)), puts("spun"), sleep(1000)));
+    WORD("spin-when-told", (puts("here"), getchar(), spin(CLOCK_PROCESS_CPUTIME_ID, atol(with)),
+                            puts("spun"), sleep(1000)));
     WORD("spin-cpu", spin(CLOCK_PROCESS_CPUTIME_ID, atol(with)));
     WORD("system-v", system_v());
     WORD("system-v-look", system_v_look());

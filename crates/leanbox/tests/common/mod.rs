@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used, dead_code, reason = "tests; not every test uses all of it")]
 
-use leanbox::{Command, ErrorKind, Outcome, Policy, Pool, Rootfs, Template, probe};
+use leanbox::{
+    Command, Container, ErrorKind, Outcome, Policy, Pool, Rootfs, Stdio, Template, probe,
+};
 use rustix::mount::{MountPropagationFlags, mount_change};
 use std::fs;
+use std::io::{Read, Write};
 use std::ops::RangeBounds;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// A folder that goes with the test.
 pub(crate) struct Folder(pub(crate) PathBuf);
@@ -165,6 +169,21 @@ pub(crate) fn hostile(name: &str) -> Folder {
     fs::copy(&attack, &set_id).unwrap();
     fs::set_permissions(&set_id, fs::Permissions::from_mode(0o6755)).unwrap();
     root
+}
+
+/// What the container's statistics say of a second that a program in it uses, by its own clock:
+/// without its beginning and its launcher's. It goes on.
+pub(crate) fn spin_when_told(pool: &Pool) -> (Duration, Container) {
+    let mut command = Command::new("attack");
+    command.args(["spin-when-told", "1000"]).stdin(Stdio::Piped).stdout(Stdio::Piped);
+    let mut container = command.spawn(pool).unwrap();
+    let mut word = [0; 5];
+    container.stdout.as_mut().unwrap().read_exact(&mut word).unwrap();
+    let before = container.stats().unwrap().cpu.total;
+    container.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    container.stdout.as_mut().unwrap().read_exact(&mut word).unwrap();
+    assert_eq!(&word, b"spun\n");
+    (container.stats().unwrap().cpu.total - before, container)
 }
 
 /// What the hostile program prints.

@@ -1,10 +1,11 @@
 //! A figure each, beside what the load must have used.
 
 use crate::Row;
+use crate::common::{has_memory_v1, spin_when_told};
 use crate::place::{FILE_BYTES, MIB, Place, mib, past};
 use leanbox::{Limits, Stats};
 
-pub(crate) const ROWS: [Row; 8] = [
+pub(crate) const ROWS: [Row; 9] = [
     ("CPU time", "uses 1 s by its own clock", cpu),
     ("throttling", "spins for 1 s with 0.1 CPUs", throttling),
     ("memory", "holds 200 MiB", memory),
@@ -12,6 +13,7 @@ pub(crate) const ROWS: [Row; 8] = [
     ("processes", "a shell that has started two", pids),
     ("bytes read", "reads 16 MiB past the page cache", bytes_read),
     ("bytes written", "writes 16 MiB past the page cache", bytes_written),
+    ("pressure (PSI)", "spins for 3 s with 0.1 CPUs", pressure),
     ("OOM kills", "one child of it takes more than there is", oom_kills),
 ];
 
@@ -25,9 +27,9 @@ fn close(is: f64, should: f64) {
 }
 
 fn cpu(place: &Place) -> String {
-    let cpu = stats(place, Limits::default(), "exec attack spin-and-stay 1000").cpu;
-    close(cpu.total.as_secs_f64(), 1.0);
-    format!("{:.3} s", cpu.total.as_secs_f64())
+    let (used, _busy) = spin_when_told(&place.pool(Limits::default()));
+    close(used.as_secs_f64(), 1.0);
+    format!("{:.3} s", used.as_secs_f64())
 }
 
 fn throttling(place: &Place) -> String {
@@ -35,6 +37,16 @@ fn throttling(place: &Place) -> String {
     let told = stats(place, limits, "attack spin-wall 1000").cpu.throttling.unwrap();
     assert!(told.throttled >= 3 && told.periods >= told.throttled, "{told:?}");
     format!("{} of {} periods, {} ms", told.throttled, told.periods, told.time.as_millis())
+}
+
+/// Of v2 alone, where the kernel counts it.
+fn pressure(place: &Place) -> String {
+    let limits = Limits { cpus: Some(0.1), ..Limits::default() };
+    match stats(place, limits, "attack spin-wall 3000").pressure {
+        Some(_) if has_memory_v1() => panic!("v1 has none"),
+        Some(told) => format!("CPU {:.0} % of 10 s", told.cpu.unwrap().some.avg10),
+        None => "not told".into(),
+    }
 }
 
 fn memory(place: &Place) -> String {
