@@ -162,7 +162,7 @@ impl Making {
             return Err(self.failed(gone(), launcher));
         };
         let terminal = if plan.terminal { opened.pop() } else { None };
-        let seen = group.baseline().and_then(|baseline| {
+        let seen = group.hold_cpuset().and_then(|()| group.baseline()).and_then(|baseline| {
             let traces = if plan.reuse { Some(Traces::first_look(opened)?) } else { None };
             Ok((baseline, traces))
         });

@@ -150,6 +150,20 @@ fn a_container_runs_on_the_cpus_and_nodes_that_it_was_given() {
 }
 
 #[test]
+fn a_second_program_runs_on_the_cpus_of_its_container() {
+    let root = hostile("cpuset-second");
+    let limits = Limits { cpuset_cpus: Some("0".parse().unwrap()), ..Limits::default() };
+    let pool = pool(&root, limits);
+    let container = Command::new("sleep").arg("60").spawn(&pool).unwrap();
+    let mut command = Command::new("grep");
+    command.args(["Cpus_allowed_list", "/proc/self/status"]).stdout(Stdio::Piped);
+    let mut second = container.exec(&mut command).unwrap();
+    let mut text = String::new();
+    second.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "Cpus_allowed_list:\t0\n");
+}
+
+#[test]
 fn what_cannot_be_had_is_refused_when_the_template_is_built() {
     let root = hostile("cannot");
     let refused = |limits: Limits, words: &str| {

@@ -132,6 +132,14 @@ impl Group {
         self.counters.usage()
     }
 
+    /// Has its cpuset hold for whoever was cloned into it.
+    pub(crate) fn hold_cpuset(&self) -> Result<()> {
+        if probe::kernel_version() >= (6, 4) {
+            return Ok(());
+        }
+        self.folders.0.iter().try_for_each(write::renew_cpuset)
+    }
+
     /// The counters now, to be taken off a later reading.
     pub(crate) fn baseline(&self) -> Result<Baseline> {
         self.counters.baseline()

@@ -86,6 +86,25 @@ fn effective(version: Version, name: &str) -> String {
     }
 }
 
+/// Has a cpuset of v2 hold for those who were cloned into it, whom the kernel leaves on the CPUs of
+/// their maker before Linux 6.4 ("cgroup/cpuset: Make cpuset_fork() handle CLONE_INTO_CGROUP
+/// properly"). Only what changes is carried out.
+pub(super) fn renew_cpuset(place: &Hierarchy) -> Result<()> {
+    if !place.roles.cpuset || place.version == Version::V1 {
+        return Ok(());
+    }
+    for name in ["cpuset.cpus", "cpuset.mems"] {
+        let own = file::read(&place.folder.join(name))?;
+        if !own.trim().is_empty() {
+            let above = place.folder.parent().unwrap_or(&place.folder);
+            let all = file::read(&above.join(effective(place.version, name)))?;
+            file::write(&place.folder.join(name), all.trim())?;
+            file::write(&place.folder.join(name), own.trim())?;
+        }
+    }
+    Ok(())
+}
+
 /// v2 takes any number, and uses what it has; v1 says EACCES.
 pub(super) fn check_cpuset(place: &Hierarchy, limits: &Limits) -> Result<()> {
     if !place.roles.cpuset {

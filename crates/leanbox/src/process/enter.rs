@@ -64,6 +64,7 @@ impl Entered {
         let until = Instant::now() + PATIENCE;
         let mut entered = Self { usher, socket, pidfd: None, until, told: None };
         entered.pidfd = Some(entered.await_ready(inner)?);
+        slot.group.hold_cpuset()?;
         Ok(entered)
     }
 
