@@ -76,9 +76,12 @@ impl<'a> Ending<'a> {
     /// kernels, how it ended.
     fn reported(self, flags: RecvFlags) -> Option<Told> {
         let mut bytes = [0u8; size_of::<Report>()];
-        // Told once, and before what was sent: it ended without having read all that it was given.
+        // CONNRESET is told once, and before what was sent: it ended without having read all that it
+        // was given. Whatever else fails once is tried again, too.
         let came = match recv(self.socket, &mut bytes, flags) {
-            Err(Errno::CONNRESET) => recv(self.socket, &mut bytes, flags),
+            Err(errno) if errno != Errno::AGAIN && errno != Errno::INTR => {
+                recv(self.socket, &mut bytes, flags)
+            }
             other => other,
         };
         let length = match came {
