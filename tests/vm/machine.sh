@@ -38,14 +38,14 @@ comes_up() {
     return 1
 }
 
-# Of the machine's words: how each program went, and what failed.
+# Of the machine's words: how each program went, what failed, and tables.
 show() {
     local line
     while IFS= read -r line; do
         line=${line%$'\r'}
         case $line in
         'vm: ends '*' with 0 '*) ;;
-        'vm: '* | 'test '*FAILED | *'panicked at'*) printf '%s\n' "$line" ;;
+        'vm: '* | '| '* | 'test '*FAILED | *'panicked at'*) printf '%s\n' "$line" ;;
         'test result:'*) printf '    %s\n' "${line/ 0 measured;/}" ;;
         esac
     done
