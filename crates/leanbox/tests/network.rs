@@ -128,6 +128,7 @@ fn fork_mode_has_none_or_the_hosts() {
 /// Of starts in turns: with a network of none, and out through the host; each on a slot that is
 /// made for it, and on one in reserve.
 #[test]
+#[allow(clippy::print_stdout, reason = "it is a figure")]
 #[ignore = "a figure, for an idle machine: --release -- --ignored --nocapture what_a_network_costs"]
 fn what_a_network_costs() {
     on_a_host();
