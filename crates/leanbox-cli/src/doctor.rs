@@ -69,7 +69,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     if let Err(error) = leanbox::make_room_for_groups() {
         say(&Finding::missing(format!("cgroups: {error}")).to_string());
     }
-    let tools = build_tools().into_iter().chain([network::look()]);
+    let tools = build_tools().into_iter().chain([network::look(), network::sockets()]);
     for finding in cgroups::look().into_iter().chain(tools) {
         say(&finding.to_string());
     }

@@ -5,6 +5,17 @@ use super::{Finding, in_path};
 use rustix::fs::{Access, access};
 use std::path::Path;
 
+/// What others have in a network that containers share with them.
+pub(super) fn sockets() -> Finding {
+    if leanbox::probe::scopes_sockets() {
+        return Finding::ok("network host: abstract sockets of others are out of reach");
+    }
+    Finding::limited(
+        "network host: abstract sockets of others are in reach; Linux 6.12 with Landlock keeps \
+         them out",
+    )
+}
+
 /// One line for root, another for an ordinary user.
 pub(super) fn look() -> Finding {
     if leanbox::is_machine_root() { of_root() } else { of_user() }

@@ -52,6 +52,8 @@ pub enum OpKind {
     /// Make a terminal in the slot's devpts (pty(7)): the host gets its master with the report, the
     /// container its slave as controlling terminal and standard streams.
     Terminal,
+    /// Reach no abstract socket but those made inside (landlock(7)).
+    ScopeSockets,
     /// Move what is mounted at `text`, and in it, to `text2`, which must not be a link.
     Move,
 }
