@@ -5,6 +5,7 @@
 //! and what was opened for the host. Never: decides anything.
 
 use crate::launcher::report;
+use crate::nets;
 use crate::wire::{Kind, LAUNCHER_ID, Op, OpKind, Plan, Report, SLOT_FD, Step};
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -138,7 +139,7 @@ impl<'a> Making<'a> {
             (OpKind::ReadOnly, |making, op| {
                 unless_missing(read_only(making.text(op.text), op.number))
             }),
-            (OpKind::LoopbackUp, |_, _| socket::loopback_up()),
+            (OpKind::LoopbackUp, |_, _| nets::set_up_fresh()),
             (OpKind::AwaitWarming, |making, _| making.await_warming()),
             (OpKind::JoinGroups, |making, _| making.groups.join()),
             (OpKind::Unshare, |_, op| process::unshare(op.number)),

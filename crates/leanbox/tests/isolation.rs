@@ -174,6 +174,15 @@ fn the_hosts_network_is_only_there_when_asked_for() {
 }
 
 #[test]
+fn anybody_may_listen_on_any_port_of_an_own_network() {
+    let root = busybox("ports");
+    for pool in [once(&root), as_user(&root, "app")] {
+        let script = "nc -l -p 80 & sleep 0.2; kill $! && echo listened";
+        assert_eq!(says(&pool, script), "listened");
+    }
+}
+
+#[test]
 fn in_the_hosts_network_its_abstract_sockets_are_out_of_reach_and_own_ones_are_not() {
     let root = hostile("abstract");
     let builder = Template::builder(Rootfs::open(&root.0).unwrap());

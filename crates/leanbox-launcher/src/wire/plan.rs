@@ -23,7 +23,7 @@ pub enum OpKind {
     /// Make `text` a mount of itself that is read-only and has the attributes `number`; what does
     /// not exist is left out.
     ReadOnly,
-    /// `lo` up.
+    /// `lo` up, and ports below 1024 for everybody.
     LoopbackUp,
     /// In a slot that is made cold: say so, and wait until the host wants it warm; the groups to
     /// join come with its word.
