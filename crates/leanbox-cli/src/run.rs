@@ -4,6 +4,7 @@
 //! is what people feel.
 
 mod detach;
+pub(crate) mod explain;
 mod limits;
 mod mounts;
 mod network;
@@ -56,6 +57,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "enabled|disabled", default_value = "enabled")]
     #[arg(hide_default_value = true)]
     cgroups: Cgroups,
+    /// Say at the end what was refused to it, why, and the option that would allow it. Watches every
+    /// system call, which makes them many times slower
+    #[arg(long, conflicts_with = "detach")]
+    explain: bool,
     /// Tell the outcome as one line of JSON: last on standard error, or in FILE (-: last on
     /// standard output)
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
@@ -205,6 +210,9 @@ impl Args {
             command.current_dir(dir);
         }
         self.limits.apply(&mut command)?;
+        if self.explain {
+            command.explain();
+        }
         Ok(command)
     }
 }

@@ -33,6 +33,7 @@ pub mod socket;
 pub mod spawn;
 pub mod sync;
 pub mod terminal;
+pub mod trace;
 
 pub use errno::{Errno, Result};
 

@@ -42,6 +42,7 @@ pub struct Command {
     output_max: Option<u64>,
     noop: bool,
     stamp: bool,
+    explain: bool,
     user: Option<String>,
     message: Option<Message>,
 }
@@ -72,6 +73,7 @@ impl Command {
             output_max: None,
             noop: false,
             stamp: false,
+            explain: false,
             user: None,
             message: None,
         }
@@ -182,6 +184,15 @@ impl Command {
     /// [`Stdio::Piped`] outputs, which the caller reads.
     pub fn output_max(&mut self, bytes: u64) -> &mut Self {
         self.output_max = Some(bytes);
+        self
+    }
+
+    /// Has the outcome say what was refused to it and why ([`Outcome::explanation`]): system calls,
+    /// files, rights. Every system call of its processes is watched for that (ptrace(2)), which
+    /// makes them many times slower. Nothing else is different, and nothing more is allowed; a
+    /// program that traces its own children cannot.
+    pub fn explain(&mut self) -> &mut Self {
+        self.explain = true;
         self
     }
 
@@ -307,6 +318,9 @@ impl Command {
         let mut container = Container::new(pool.clone(), slot, ours, started, &self.program);
         if pool.template().inner.plan.terminal {
             container.take_terminal(self.terminal_size)?;
+        }
+        if self.explain {
+            container.explain()?;
         }
         container.start(self.go(), bytes, &fds)?;
         Ok(Some(container))
