@@ -183,9 +183,8 @@ mod tests {
         };
         assert_eq!(lift("mount", &[0; 6]), Lift::Capability(Capability::SysAdmin));
         assert_eq!(lift("io_uring_setup", &[0; 6]), Lift::Profile);
-        // A packet socket.
-        let packet = &[17, 3, 0, 0, 0, 0];
-        assert_eq!(lift("socket", packet), Lift::Capability(Capability::NetRaw));
+        // AF_RDS, which Docker has.
+        assert_eq!(lift("socket", &[21, 5, 0, 0, 0, 0]), Lift::Docker);
     }
 
     #[test]
@@ -193,6 +192,9 @@ mod tests {
         let strict = facts(Security::Strict, &[]);
         let chown = failed("fchownat", &[0; 6], Errno::PERM);
         assert_eq!(strict.reason(&chown), Some(Reason::Capability(Capability::Chown)));
+        // A packet socket.
+        let packet = failed("socket", &[17, 3, 0, 0, 0, 0], Errno::PERM);
+        assert_eq!(strict.reason(&packet), Some(Reason::Capability(Capability::NetRaw)));
         let with = facts(Security::Strict, &[Capability::Chown]);
         assert_eq!(with.reason(&chown), None);
         let unreachable = failed("connect", &[0; 6], Errno::NETUNREACH);
