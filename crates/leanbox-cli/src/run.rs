@@ -10,7 +10,7 @@ mod mounts;
 mod network;
 pub(crate) mod security;
 mod sockets;
-mod terminal;
+pub(crate) mod terminal;
 
 pub(crate) use limits::LimitArgs;
 
@@ -164,7 +164,8 @@ impl Args {
             await_end(&container, &mut signals, deadline)?;
             return Ok(container.wait()?);
         };
-        screen.until_end(&container, &mut signals, deadline)?;
+        let hand_on = |signal| terminal::hand_on(&container, signal);
+        screen.until_end(container.pidfd(), &mut signals, deadline, hand_on)?;
         let outcome = container.wait();
         screen.finish()?;
         Ok(outcome?)

@@ -84,7 +84,7 @@ fn usher(plan: Plan, launcher: Fd, groups: &[Fd]) -> Result<(), (u32, Errno)> {
     let pid = unsafe { process::fork3(&args) }.map_err(step(Step::PARK))?;
     if pid == 0 {
         match become_itself(plan, &entry) {
-            Ok(()) => container::execute_alone(plan),
+            Ok(()) => container::execute_alone(plan, entry.terminal == 1),
             Err((step, errno)) => fail(step, errno),
         }
     }

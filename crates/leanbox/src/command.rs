@@ -43,6 +43,7 @@ pub struct Command {
     noop: bool,
     stamp: bool,
     explain: bool,
+    controls: bool,
     user: Option<String>,
     message: Option<Message>,
 }
@@ -74,6 +75,7 @@ impl Command {
             noop: false,
             stamp: false,
             explain: false,
+            controls: false,
             user: None,
             message: None,
         }
@@ -294,6 +296,12 @@ impl Command {
         if self.user.is_some() {
             return Err(Error::invalid("a command's user is that of a second program")
                 .remedy("name a container's own user when its template is built"));
+        }
+        if self.controls {
+            return Err(Error::invalid(
+                "a command's controlling terminal is that of a second program",
+            )
+            .remedy("have the template give its containers terminals"));
         }
         self.lay_out(pool)?;
         let Some(message) = &self.message else {
