@@ -40,7 +40,9 @@ fn option_for(reason: &Reason) -> String {
         Reason::Full(mount) => return format!("--tmpfs {mount}:size=SIZE"),
         Reason::Filter(Lift::Docker) => "--security docker",
         Reason::Filter(Lift::Profile) => "--seccomp FILE, for code that is trusted with it",
-        Reason::Permission => "--user, --cap-add DAC_OVERRIDE, or other owners and bits in the image",
+        Reason::Permission => {
+            "--user, --cap-add DAC_OVERRIDE, or other owners and bits in the image"
+        }
         Reason::NoTerminal => "--tty",
         Reason::NoNetwork => "--network nat",
         Reason::RefusedAddress => "--allow HOST:PORT",
