@@ -69,7 +69,9 @@ program() {
     fi
     number="$(output_of "" "$version" | grep -o '[0-9][0-9.]*' | head -1 || :)"
     say "$name $number: ${options:-by default}"
-    table+="| $name $number | $what | ${options:+\`$options\`: $why}${options:-yes} |"$'\n'
+    local needs=yes
+    [ -z "$options" ] || needs="\`$options\`: $why"
+    table+="| $name $number | $what | $needs |"$'\n'
 }
 
 # What a script prints, and the last line of it.
