@@ -8,7 +8,7 @@ LEANBOX_SOAK_KILLS ?= 10000
 LEANBOX_FAULT_POINTS ?= all
 LEANBOX_ABUSE_OUTPUT_MIB ?= 10240
 
-.PHONY: help demo test test-vm test-rootless test-escape test-abuse test-crash bench-abuse build install soak fresh-debian clean
+.PHONY: help demo test test-vm test-rootless test-escape test-abuse test-crash test-programs bench-abuse build install soak fresh-debian clean
 
 help:
 	@echo 'make demo          install what is missing, build, run apps/hello, measure starts'
@@ -18,6 +18,7 @@ help:
 	@echo 'make test-escape   every escape we know, tried from inside; writes docs/escapes.md'
 	@echo 'make test-abuse    containers that take all they can get; what is left of them'
 	@echo 'make test-crash    a hundred kills, two hundred calls that fail, and machines without resources'
+	@echo 'make test-programs the commonest programs, each really used; writes docs/programs.md'
 	@echo 'make bench-abuse   what such containers do to the starts of others'
 	@echo 'make build         target/release/leanbox'
 	@echo 'make install       into DESTDIR/PREFIX/bin ($(DESTDIR)$(PREFIX)/bin)'
@@ -78,6 +79,10 @@ test-crash:
 	    LEANBOX_SOAK_KILLS=120 LEANBOX_FAULT_POINTS=240 \
 	    exec cargo test -p leanbox --locked --test crash --test faults --test exhausted \
 	        --test keeper -- --nocapture --test-threads=1'
+
+# As root, with a network for the packages.
+test-programs: build
+	@tests/programs.sh
 
 fresh-debian:
 	@tests/fresh-debian.sh demo

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What leanbox must not leave behind on a machine: mounts, cgroups, processes, namespaces,
-# state of dead owners, temporary files, System V objects.
+# state of dead owners, temporary files, packet filter tables and links, System V objects.
 #
 #   tests/leaks.sh before FILE    notes what is there
 #   tests/leaks.sh after FILE     fails if there is more, and names it
@@ -52,6 +52,12 @@ state() {
 
 files() { find /tmp /var/tmp /dev/shm -maxdepth 1 -name '*leanbox*' -printf 'file %p\n' 2>/dev/null || :; }
 
+# Of whichever network namespace this is run in.
+networks() {
+    { nft list tables 2>/dev/null || :; } | sed -n 's/^table ip \(leanbox-.*\)/packet filter table \1/p'
+    { ip -o link 2>/dev/null || :; } | sed -n 's/^[0-9]*: \(lbox[^:@]*\).*/link \1/p'
+}
+
 system_v() {
     local kind
     for kind in msg sem shm; do
@@ -61,7 +67,7 @@ system_v() {
 
 # Sorted, with duplicates counted apart: two mounts on one place are two.
 snapshot() {
-    { mounts; cgroups; processes; namespaces | sort -u; state; files; system_v; } | LC_ALL=C sort
+    { mounts; cgroups; processes; namespaces | sort -u; state; files; networks; system_v; } | LC_ALL=C sort
 }
 
 case "${1-} ${2:+FILE}" in
@@ -78,7 +84,7 @@ case "${1-} ${2:+FILE}" in
         printf '  %s\n' "$leaked" | sed '2,$s/^/  /'
         exit 1
     fi
-    echo "nothing leaked: mounts, cgroups, processes, namespaces, state, files, System V objects"
+    echo "nothing leaked: mounts, cgroups, processes, namespaces, state, files, networks, System V objects"
     ;;
 *)
     echo "usage: tests/leaks.sh before|after FILE" >&2

@@ -38,7 +38,7 @@ pub(crate) enum Verb {
     /// Print what a detached container printed, as far as it is kept (10 MiB)
     Logs(named::verbs::LogsArgs),
     /// Run a second program in a detached container; exits as it does
-    Exec(named::verbs::ExecArgs),
+    Exec(named::exec::ExecArgs),
     /// Copy between a detached container and here
     Cp(named::cp::Args),
     /// Freeze detached containers

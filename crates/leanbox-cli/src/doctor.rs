@@ -5,6 +5,7 @@
 //! group, as every start does it, and what killed commands left, which is reclaimed likewise.
 
 mod cgroups;
+mod network;
 mod trial;
 mod user;
 
@@ -68,7 +69,8 @@ pub(crate) fn run() -> Result<ExitCode> {
     if let Err(error) = leanbox::make_room_for_groups() {
         say(&Finding::missing(format!("cgroups: {error}")).to_string());
     }
-    for finding in cgroups::look().into_iter().chain(build_tools()) {
+    let tools = build_tools().into_iter().chain([network::look(), network::sockets()]);
+    for finding in cgroups::look().into_iter().chain(tools) {
         say(&finding.to_string());
     }
     // What follows is done as every start is.

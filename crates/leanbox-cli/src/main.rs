@@ -49,7 +49,7 @@ fn answer() -> ExitCode {
         Verb::Ps(args) => named::verbs::ps(args),
         Verb::Inspect(args) => named::verbs::inspect(args),
         Verb::Logs(args) => named::verbs::logs(args),
-        Verb::Exec(args) => named::verbs::exec(args),
+        Verb::Exec(args) => named::exec::exec(args),
         Verb::Cp(args) => named::cp::cp(args),
         Verb::Pause(args) => named::verbs::pause(args),
         Verb::Unpause(args) => named::verbs::unpause(args),

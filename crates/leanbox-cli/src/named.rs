@@ -13,6 +13,7 @@
 //! ```
 
 pub(crate) mod cp;
+pub(crate) mod exec;
 pub(crate) mod logs;
 pub(crate) mod protocol;
 pub(crate) mod supervisor;

@@ -1,7 +1,7 @@
 //! How a run ended, told to whoever started it: the exit code, a line where the program could
 //! not say it itself, and JSON if asked for.
 
-use crate::run::Args;
+use crate::run::{Args, explain};
 use crate::{say, tell};
 use leanbox::{Cause, End, Error, ErrorKind, Outcome, Result};
 use serde::{Deserialize, Serialize};
@@ -113,7 +113,8 @@ pub(crate) fn conclude(result: Result<Outcome, Failure>, args: &Args, json: Json
     let code = match result {
         Ok(outcome) => {
             let code = exit_code(&outcome);
-            explain(&outcome, args);
+            tell_why(&outcome, args);
+            outcome.explanation.iter().for_each(explain::say);
             json.write(&report(&outcome));
             code
         }
@@ -132,7 +133,7 @@ pub(crate) fn exit_code(outcome: &Outcome) -> u8 {
 }
 
 /// What a killed program cannot say itself.
-fn explain(outcome: &Outcome, args: &Args) {
+fn tell_why(outcome: &Outcome, args: &Args) {
     let limits = &args.limits;
     if let (Cause::WallTimeout, Some(timeout)) = (outcome.cause, limits.timeout) {
         tell(&format!("leanbox: timed out after {} s", timeout.as_secs_f64()));

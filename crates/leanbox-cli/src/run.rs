@@ -4,12 +4,13 @@
 //! is what people feel.
 
 mod detach;
+pub(crate) mod explain;
 mod limits;
 mod mounts;
 mod network;
 pub(crate) mod security;
 mod sockets;
-mod terminal;
+pub(crate) mod terminal;
 
 pub(crate) use limits::LimitArgs;
 
@@ -56,6 +57,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "enabled|disabled", default_value = "enabled")]
     #[arg(hide_default_value = true)]
     cgroups: Cgroups,
+    /// Say at the end what was refused to it, why, and the option that would allow it. Watches every
+    /// system call, which makes them many times slower
+    #[arg(long, conflicts_with = "detach")]
+    explain: bool,
     /// Tell the outcome as one line of JSON: last on standard error, or in FILE (-: last on
     /// standard output)
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
@@ -159,7 +164,8 @@ impl Args {
             await_end(&container, &mut signals, deadline)?;
             return Ok(container.wait()?);
         };
-        screen.until_end(&container, &mut signals, deadline)?;
+        let hand_on = |signal| terminal::hand_on(&container, signal);
+        screen.until_end(container.pidfd(), &mut signals, deadline, hand_on)?;
         let outcome = container.wait();
         screen.finish()?;
         Ok(outcome?)
@@ -205,6 +211,9 @@ impl Args {
             command.current_dir(dir);
         }
         self.limits.apply(&mut command)?;
+        if self.explain {
+            command.explain();
+        }
         Ok(command)
     }
 }

@@ -18,7 +18,7 @@ use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 pub(crate) use itself::take_limits;
 use itself::{take_identity, take_terminal};
 use leanbox_sys::process::{self, CLONE_FILES, CLONE_PIDFD, CLONE_SIGHAND};
-use leanbox_sys::{Errno, Fd, fd, memory, socket, sync};
+use leanbox_sys::{Errno, Fd, fd, memory, socket, sync, terminal};
 
 const STACK_SIZE: usize = 16 * 1024;
 
@@ -64,7 +64,7 @@ struct Given {
     seat: &'static Seat,
     /// What one in shared namespaces does for itself, and a launcher has done for its own.
     joining: Option<Joining>,
-    /// The slave of its terminal.
+    /// The slave of its terminal; a second program's is its standard input.
     terminal: Option<Fd>,
     /// A second program in a slot, in memory of its own: it speaks for itself.
     alone: bool,
@@ -297,6 +297,11 @@ fn execute(given: &Given, start: &Start, data: &mut [u8; INLINE_MAX], fds: &[Fd]
         Ok(tell) => tell,
         Err(errno) => tell_and_give_up(given, tell, Step::DESCRIPTOR, errno),
     };
+    if let Some(stdin) = given.terminal.filter(|_| given.alone) {
+        if let Err(errno) = terminal::make_controlling(stdin) {
+            tell_and_give_up(given, tell, Step::TERMINAL, errno);
+        }
+    }
     // SAFETY: the host laid the data out: a text at each offset.
     let text = |offset: u64| unsafe { CStr::from_ptr(data.add(offset as usize).cast()) };
     if start.workdir != 0 {

@@ -20,7 +20,8 @@ use leanbox_sys::{Errno, Fd, fd, memory, socket};
 
 /// Of the operations that make a slot those that make a process; in the place of becoming the
 /// launcher's user it becomes its own.
-const OF_A_PROCESS: [OpKind; 3] = [OpKind::Rlimit, OpKind::DropBounding, OpKind::Filter];
+const OF_A_PROCESS: [OpKind; 4] =
+    [OpKind::Rlimit, OpKind::DropBounding, OpKind::ScopeSockets, OpKind::Filter];
 
 /// Clones an usher, born in the slot's group on v2; the keeper goes on. Descriptors as
 /// [`Ask::Enter`](crate::wire::Ask) has them.
@@ -83,7 +84,7 @@ fn usher(plan: Plan, launcher: Fd, groups: &[Fd]) -> Result<(), (u32, Errno)> {
     let pid = unsafe { process::fork3(&args) }.map_err(step(Step::PARK))?;
     if pid == 0 {
         match become_itself(plan, &entry) {
-            Ok(()) => container::execute_alone(plan),
+            Ok(()) => container::execute_alone(plan, entry.terminal == 1),
             Err((step, errno)) => fail(step, errno),
         }
     }

@@ -5,12 +5,13 @@
 //! and what was opened for the host. Never: decides anything.
 
 use crate::launcher::report;
+use crate::nets;
 use crate::wire::{Kind, LAUNCHER_ID, Op, OpKind, Plan, Report, SLOT_FD, Step};
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use leanbox_sys::mount::{self, FsOption, Reach};
 use leanbox_sys::process::{self, pr};
-use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, seccomp, socket, sync, terminal};
+use leanbox_sys::{AT_FDCWD, Errno, Fd, fd, landlock, seccomp, socket, sync, terminal};
 
 /// The most descriptors a launcher opens for the host.
 const FOR_HOST_MAX: usize = 8;
@@ -116,7 +117,7 @@ impl<'a> Making<'a> {
 
     pub(crate) fn one(&mut self, op: &Op) -> leanbox_sys::Result<()> {
         type CarryOut = fn(&mut Making<'_>, &Op) -> leanbox_sys::Result<()>;
-        const KINDS: [(OpKind, CarryOut); 20] = [
+        const KINDS: [(OpKind, CarryOut); 21] = [
             (OpKind::AttachTree, |making, op| {
                 let tree = *making.trees.get(op.number as usize).ok_or(Errno::INVAL)?;
                 making.attach(op, tree, op.text)
@@ -138,7 +139,7 @@ impl<'a> Making<'a> {
             (OpKind::ReadOnly, |making, op| {
                 unless_missing(read_only(making.text(op.text), op.number))
             }),
-            (OpKind::LoopbackUp, |_, _| socket::loopback_up()),
+            (OpKind::LoopbackUp, |_, _| nets::set_up_fresh()),
             (OpKind::AwaitWarming, |making, _| making.await_warming()),
             (OpKind::JoinGroups, |making, _| making.groups.join()),
             (OpKind::Unshare, |_, op| process::unshare(op.number)),
@@ -160,6 +161,7 @@ impl<'a> Making<'a> {
                     seccomp::set_filter(filter.as_ptr().cast(), filter.len() as u16, op.number)
                 }
             }),
+            (OpKind::ScopeSockets, |_, _| landlock::scope_abstract_sockets()),
             (OpKind::OpenForHost, |making, op| {
                 let flags = op.number as i32 | fd::O_CLOEXEC;
                 let opened = fd::open(making.text(op.text), flags)?;

@@ -81,7 +81,7 @@ impl Nets {
             self.by_place[place as usize] = NONE;
         }
         process::unshare(CLONE_NEWNET)?;
-        socket::loopback_up()?;
+        set_up_fresh()?;
         let changes = socket::network_changes()?;
         let namespace = fd::open(c"/proc/self/ns/net", fd::O_RDONLY | fd::O_CLOEXEC)?;
         self.by_place[place as usize] = Net { namespace: namespace + 1, changes: changes + 1 };
@@ -115,6 +115,19 @@ impl Nets {
         let text = &self.text[..length];
         text.starts_with(NO_SOCKETS) && text.windows(NONE_WAITING.len()).any(|w| w == NONE_WAITING)
     }
+}
+
+/// What every namespace of a slot's own has: `lo`, and ports below 1024 for everybody, as with
+/// Docker, since who has them says nothing about who is trusted in there (`ip_unprivileged_port_start`
+/// in the kernel's document ip-sysctl). Where `/proc/sys` is read-only they stay the privileged's.
+pub(crate) fn set_up_fresh() -> leanbox_sys::Result<()> {
+    const LOWEST_PORT: &CStr = c"/proc/sys/net/ipv4/ip_unprivileged_port_start";
+    socket::loopback_up()?;
+    if let Ok(file) = fd::open(LOWEST_PORT, fd::O_WRONLY | fd::O_CLOEXEC) {
+        let _ = fd::write(file, b"0");
+        fd::close(file);
+    }
+    Ok(())
 }
 
 /// The whole text, or as much as there is room for; none where the kernel has no such file.

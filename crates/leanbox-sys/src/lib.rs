@@ -24,6 +24,7 @@ compile_error!("leanbox runs on x86_64 and aarch64");
 mod errno;
 pub mod fd;
 pub mod fork;
+pub mod landlock;
 pub mod memory;
 pub mod mount;
 pub mod process;
@@ -32,6 +33,7 @@ pub mod socket;
 pub mod spawn;
 pub mod sync;
 pub mod terminal;
+pub mod trace;
 
 pub use errno::{Errno, Result};
 

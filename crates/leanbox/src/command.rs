@@ -42,6 +42,8 @@ pub struct Command {
     output_max: Option<u64>,
     noop: bool,
     stamp: bool,
+    explain: bool,
+    controls: bool,
     user: Option<String>,
     message: Option<Message>,
 }
@@ -72,6 +74,8 @@ impl Command {
             output_max: None,
             noop: false,
             stamp: false,
+            explain: false,
+            controls: false,
             user: None,
             message: None,
         }
@@ -185,6 +189,15 @@ impl Command {
         self
     }
 
+    /// Has the outcome say what was refused to it and why ([`Outcome::explanation`]): system calls,
+    /// files, rights. Every system call of its processes is watched for that (ptrace(2)), which
+    /// makes them many times slower. Nothing else is different, and nothing more is allowed; a
+    /// program that traces its own children cannot.
+    pub fn explain(&mut self) -> &mut Self {
+        self.explain = true;
+        self
+    }
+
     /// Has the container tell when it woke ([`Outcome::first_instruction`]): for benchmarks.
     pub fn stamp(&mut self) -> &mut Self {
         self.stamp = true;
@@ -284,6 +297,12 @@ impl Command {
             return Err(Error::invalid("a command's user is that of a second program")
                 .remedy("name a container's own user when its template is built"));
         }
+        if self.controls {
+            return Err(Error::invalid(
+                "a command's controlling terminal is that of a second program",
+            )
+            .remedy("have the template give its containers terminals"));
+        }
         self.lay_out(pool)?;
         let Some(message) = &self.message else {
             return Err(Error::invalid("no start was laid out"));
@@ -307,6 +326,9 @@ impl Command {
         let mut container = Container::new(pool.clone(), slot, ours, started, &self.program);
         if pool.template().inner.plan.terminal {
             container.take_terminal(self.terminal_size)?;
+        }
+        if self.explain {
+            container.explain()?;
         }
         container.start(self.go(), bytes, &fds)?;
         Ok(Some(container))

@@ -11,6 +11,7 @@ mod terminal;
 use self::capture::{Captures, wait_readable};
 use self::exec::{closed_or_ended, exec_error, word_of};
 use crate::deadline::{Deadline, Terms};
+use crate::explain::Tracer;
 use crate::keeper::{Keeper, has_ended};
 use crate::outcome::{Cause, End, Outcome};
 use crate::slot::Slot;
@@ -61,6 +62,8 @@ pub struct Container {
     deadline: OnceLock<Deadline>,
     killed: AtomicBool,
     captures: Captures,
+    /// Who watches its system calls.
+    tracer: Option<Tracer>,
     /// Who opens files inside for others.
     ushers: Mutex<Vec<OwnedFd>>,
     /// The write end of its standard input, where piped.
@@ -92,12 +95,21 @@ impl Container {
             deadline: OnceLock::new(),
             killed: AtomicBool::new(false),
             captures,
+            tracer: None,
             ushers: Mutex::default(),
             stdin,
             stdout,
             stderr,
             terminal: None,
         }
+    }
+
+    /// Has its system calls watched from before its start.
+    pub(crate) fn explain(&mut self) -> Result<()> {
+        let Some(slot) = &self.slot else { return Ok(()) };
+        let facts = self.pool.template().inner.facts()?;
+        self.tracer = Some(Tracer::begin(slot.container(), facts)?);
+        Ok(())
     }
 
     /// Hands the start to its slot.
@@ -333,6 +345,8 @@ impl Container {
         } else {
             self.pool.give_back(slot);
         }
+        // All that it has left running ends with its slot.
+        let explanation = self.tracer.take().map(Tracer::finish);
         let (status, usage, [stdout, stderr]) = (status?, usage?, drained?);
         let (end, oom_killed) = (End::from_status(status), usage.killed_by_own_limit());
         // One that had ended when it was killed has not ended by that.
@@ -354,6 +368,7 @@ impl Container {
             wall,
             stdout,
             stderr,
+            explanation,
         })
     }
 

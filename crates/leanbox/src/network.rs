@@ -29,10 +29,12 @@ pub enum Network {
     /// Its own, with a loopback device only. The default.
     #[default]
     None,
-    /// The host's: abstract sockets and loopback services of the host are in reach.
+    /// The host's, with its loopback services. Abstract sockets (unix(7)) of others are out of
+    /// reach from Linux 6.12 on ([`probe::scopes_sockets`](crate::probe::scopes_sockets)).
     Host,
     /// The network namespace that this file is (`/run/netns/NAME`, `/proc/PID/ns/net`;
-    /// namespaces(7)): with whoever else is in it, and what they listen on.
+    /// namespaces(7)): with whoever else is in it, and what they listen on. Abstract sockets as
+    /// with `Host`.
     Join(PathBuf),
     /// Its own, which goes out through the host.
     Nat(Nat),
@@ -65,6 +67,11 @@ impl Network {
     /// Whether its namespace comes with the request for a slot.
     pub(crate) fn is_given(&self) -> bool {
         matches!(self, Self::Join(_) | Self::Nat(_))
+    }
+
+    /// Whether others than the slot are in it.
+    pub(crate) fn is_of_others(&self) -> bool {
+        matches!(self, Self::Host | Self::Join(_))
     }
 
     /// Whether there can be one slot at a time.

@@ -1,6 +1,7 @@
 //! How a container ended and what it used: read by the host from the kernel. Only before Linux
 //! 6.15 its exit status is the launcher's word.
 
+use crate::Explanation;
 use std::time::Duration;
 
 /// How the program ended.
@@ -107,6 +108,8 @@ pub struct Outcome {
     pub stdout: Captured,
     /// Standard error, where captured.
     pub stderr: Captured,
+    /// What was refused to it, where [`Command::explain`](crate::Command::explain) asked for that.
+    pub explanation: Option<Explanation>,
 }
 
 impl Outcome {

@@ -165,6 +165,7 @@ impl Operation {
             OpKind::EnsureDir => format!("mkdir({name:?} in {text:?})"),
             OpKind::DropBounding => "prctl(PR_CAPBSET_DROP)".into(),
             OpKind::BecomeLauncher => format!("capset({:#x})", self.number),
+            OpKind::ScopeSockets => "landlock_restrict_self(ABSTRACT_UNIX_SOCKET)".into(),
             OpKind::Filter => "seccomp(SECCOMP_SET_MODE_FILTER)".into(),
             OpKind::OpenForHost => format!("open({text:?})"),
             OpKind::Terminal => format!("new terminal of {text:?}"),

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 pub const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
 /// What is newer, by the name that switches it off, with the kernel that brought it. Without it:
-pub const NEWER: [(&str, (u32, u32)); 10] = [
+pub const NEWER: [(&str, (u32, u32)); 11] = [
     // ... a volume with mounts below it is refused
     ("mount_setattr", (5, 12)),
     // ... an owner-shifted copy of the root; no writable root (5.19 for that: idmapped overlays)
@@ -26,6 +26,8 @@ pub const NEWER: [(&str, (u32, u32)); 10] = [
     ("overlay_layers", (6, 7)),
     // ... on v2 a slot that has used memory does not serve again, nor does its group
     ("peak_reset", (6, 12)),
+    // ... with the host's network its abstract sockets are in reach
+    ("landlock_scope", (6, 12)),
     // ... more is looked at to know whether a run left anything
     ("multigrain", (6, 13)),
     // ... the launcher reports the end, and hands over the pidfd (`SO_PASSPIDFD` is 6.5)
@@ -68,6 +70,15 @@ pub fn sets_attributes_of_trees() -> bool {
 pub fn times_tell_changes() -> bool {
     static TELL: OnceLock<bool> = OnceLock::new();
     *TELL.get_or_init(|| !is_off("multigrain") && kernel_version() >= (6, 13))
+}
+
+/// Whether a slot in the network of others can be kept from their abstract sockets (landlock(7),
+/// version 6, Linux 6.12). A kernel may have been built, or begun, without.
+#[must_use]
+pub fn scopes_sockets() -> bool {
+    static SCOPES: OnceLock<bool> = OnceLock::new();
+    let version = || leanbox_sys::landlock::version().unwrap_or(0);
+    *SCOPES.get_or_init(|| !is_off("landlock_scope") && version() >= 6)
 }
 
 /// What failed on a kernel that is too old failed for that, whatever call met it first. Asked only

@@ -12,7 +12,7 @@ use crate::rootfs::Kind;
 use crate::security::Rights;
 use crate::{
     Bind, Capability, Device, Error, Limits, Network, Policy, Result, Rootfs, Security, Tmpfs,
-    owner, userns,
+    owner, probe, userns,
 };
 use leanbox_launcher::wire::OpKind;
 use leanbox_sys::process::{
@@ -193,6 +193,10 @@ fn slot_operations(
     ops.push(Operation::number(OpKind::DropBounding, held));
     let launcher = held | mask(&LAUNCHER_CAPABILITIES);
     ops.push(Operation::number(OpKind::BecomeLauncher, launcher));
+    // Elsewhere abstract sockets are the slot's own, as its network is.
+    if recipe.network.is_of_others() && probe::scopes_sockets() {
+        ops.push(Operation::plain(OpKind::ScopeSockets));
+    }
     ops.extend(filter.map(|filter| Operation::number(OpKind::Filter, filter.flags)));
     if recipe.policy == Policy::Reuse {
         ops.extend(trace_operations(recipe));
@@ -209,7 +213,7 @@ fn trace_operations(recipe: &Recipe) -> Vec<Operation> {
     let mut ops: Vec<Operation> =
         ["/tmp", "/dev/shm"].map(|path| Operation::open_for_host(path, folder)).into();
     let mut files = vec!["/proc/sysvipc/shm", "/proc/sysvipc/sem", "/proc/sysvipc/msg"];
-    if !matches!(recipe.network, Network::Host | Network::Join(_)) {
+    if !recipe.network.is_of_others() {
         files.push("/proc/self/net/dev");
     }
     ops.extend(files.into_iter().map(|path| Operation::open_for_host(path, 0)));

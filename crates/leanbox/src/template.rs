@@ -6,6 +6,7 @@ mod security;
 
 use crate::cgroup::{Group, Layout, Parent};
 use crate::crowd::Crowd;
+use crate::explain::Facts;
 use crate::identity::Identity;
 use crate::keeper::Keeper;
 use crate::mailbox::Mailboxes;
@@ -17,6 +18,7 @@ use crate::plan::Plan;
 use crate::policy::Policy;
 use crate::pool::REAP_MS;
 use crate::recipe::{self, Recipe};
+use crate::security::Rights;
 use crate::shifted;
 use crate::slot::{Dying, Freed, Ground};
 use crate::upper::{Turn, Upper};
@@ -75,8 +77,8 @@ pub(crate) struct Inner {
     shared_block: Option<Block>,
     /// Of a writable root; unlocked when the keeper has ended.
     pub(crate) upper: Option<Upper>,
-    /// Published ports lead to one slot.
-    publishes: bool,
+    rights: Rights,
+    network: Network,
 }
 
 impl TemplateBuilder {
@@ -211,11 +213,10 @@ impl TemplateBuilder {
         if matches!((&first, shared_block), (First::Group(_), None)) {
             owner.give_block(block);
         }
-        let Recipe { rootfs, .. } = recipe;
+        let Recipe { rootfs, rights, network, .. } = recipe;
         let inner = Inner {
             keeper,
             attachments,
-            publishes: recipe.network.publishes() && !is_shared,
             plan,
             rootfs,
             output_max_bytes: usize::try_from(limits.output_max_bytes).unwrap_or(usize::MAX),
@@ -231,6 +232,8 @@ impl TemplateBuilder {
             crowd: is_shared.then(Crowd::default),
             shared_block,
             upper,
+            rights,
+            network,
         };
         Ok(Template { inner: Arc::new(inner) })
     }
@@ -296,7 +299,12 @@ impl Inner {
     /// Whether a slot has to be gone before the next is made: they would write to one folder, or
     /// have the same ports of the host lead to them.
     pub(crate) fn has_one_at_a_time(&self) -> bool {
-        self.upper.is_some() || self.publishes
+        self.upper.is_some() || self.network.publishes() && self.crowd.is_none()
+    }
+
+    /// What decides what is refused.
+    pub(crate) fn facts(&self) -> Result<Facts> {
+        Facts::new(&self.rights, &self.network)
     }
 
     /// A number for a request that is about no new slot.

@@ -5,7 +5,7 @@ use crate::keeper::has_ended;
 use crate::probe;
 use leanbox_launcher::wire::{Report, message_of};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, recv};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -78,15 +78,14 @@ impl<'a> Ending<'a> {
         let mut bytes = [0u8; size_of::<Report>()];
         // CONNRESET is told once, and before what was sent: it ended without having read all that it
         // was given. Whatever else fails once is tried again, too.
-        let came = match recv(self.socket, &mut bytes, flags) {
-            Err(errno) if errno != Errno::AGAIN && errno != Errno::INTR => {
-                recv(self.socket, &mut bytes, flags)
-            }
+        let mut receive = || retry_on_intr(|| recv(self.socket, &mut bytes, flags));
+        let came = match receive() {
+            Err(errno) if errno != Errno::AGAIN => receive(),
             other => other,
         };
         let length = match came {
             Ok((length, _)) => length,
-            Err(Errno::AGAIN | Errno::INTR) => return None,
+            Err(Errno::AGAIN) => return None,
             Err(_) => 0,
         };
         let Some(report) = message_of::<Report>(&bytes[..length]) else { return Some(Told::Gone) };

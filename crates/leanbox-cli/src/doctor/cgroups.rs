@@ -10,8 +10,16 @@ use std::path::{Path, PathBuf};
 
 /// Every container has these limits; the others only where they are asked for.
 const NEEDED: [&str; 2] = ["memory", "pids"];
-const WANTED: [(&str, &str); 2] =
-    [("cpu", "--cpus will be refused"), ("cpuacct", "outcomes will lack the CPU time")];
+const WANTED: [(&str, &str); 4] = [
+    ("cpu", "--cpus will be refused"),
+    ("cpuacct", "outcomes will lack the CPU time"),
+    ("cpuset", "--cpuset-cpus and --cpuset-mems will be refused"),
+    (IO, "limits of block I/O will be refused"),
+];
+/// As v2 calls it.
+const IO: &str = "io";
+/// And v1.
+const BLKIO: &str = "blkio";
 
 /// A controller and our own group's folder in its hierarchy.
 #[derive(Debug, PartialEq, Eq)]
@@ -108,7 +116,8 @@ fn places(memberships: &str, mountinfo: &str, v2: impl Fn(&Path) -> String) -> V
             // every v2 group counts its CPU time
             format!("{} cpuacct", v2(&folder)).split_whitespace().map(str::to_string).collect()
         } else {
-            controllers.split(',').map(str::to_string).collect::<Vec<_>>()
+            let as_v2 = |name| if name == BLKIO { IO } else { name };
+            controllers.split(',').map(as_v2).map(str::to_string).collect::<Vec<_>>()
         };
         for controller in offered {
             if !places.iter().any(|place: &Place| place.controller == controller) {
@@ -153,6 +162,7 @@ mod tests {
     use super::*;
 
     const HYBRID: &str = "\
+29 25 0:25 / /sys/fs/cgroup/blkio rw - cgroup cgroup rw,blkio
 30 25 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
 31 25 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct
 32 25 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
@@ -160,7 +170,7 @@ mod tests {
 
     #[test]
     fn controllers_are_found_where_they_are_mounted() {
-        let memberships = "4:memory:/a\n3:cpu,cpuacct:/\n0::/b\n";
+        let memberships = "5:blkio:/\n4:memory:/a\n3:cpu,cpuacct:/\n0::/b\n";
         let places = places(memberships, HYBRID, |folder| {
             assert_eq!(folder, Path::new("/sys/fs/cgroup/unified/b"));
             "pids\n".to_string()
@@ -170,6 +180,7 @@ mod tests {
             .map(|place| format!("{} {}", place.controller, place.folder.display()))
             .collect();
         let expected = [
+            "io /sys/fs/cgroup/blkio/",
             "memory /sys/fs/cgroup/memory/a",
             "cpu /sys/fs/cgroup/cpu/",
             "cpuacct /sys/fs/cgroup/cpu/",
@@ -178,7 +189,7 @@ mod tests {
         assert_eq!(found, expected);
         assert_eq!(
             layout(HYBRID, &places).to_string(),
-            "ok       cgroups: hybrid (v1 and v2) with memory, cpu, cpuacct, pids"
+            "ok       cgroups: hybrid (v1 and v2) with io, memory, cpu, cpuacct, pids"
         );
     }
 

@@ -52,6 +52,8 @@ pub(crate) struct Exec {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) workdir: Option<String>,
     pub(crate) user: Option<String>,
+    /// The streams are a terminal, which is to be its controlling one.
+    pub(crate) tty: bool,
 }
 
 /// What is answered: an exit code, and why it failed.
@@ -111,6 +113,12 @@ pub(crate) fn ask_for(
     request: &Request,
     fds: &[BorrowedFd<'_>],
 ) -> Result<(Reply, Vec<OwnedFd>)> {
+    let socket = begin(named, request, fds)?;
+    answer(named, &socket)
+}
+
+/// Asks; the answer can be waited for with the socket.
+pub(crate) fn begin(named: &Named, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<OwnedFd> {
     if !named.has_host() {
         return Err(named.not_running());
     }
@@ -124,7 +132,12 @@ pub(crate) fn ask_for(
         errno => Error::syscall("connect(host of the container)", errno),
     })?;
     send(&socket, request, fds)?;
-    let (reply, fds) = receive::<Reply>(&socket)?;
+    Ok(socket)
+}
+
+/// The answer.
+pub(crate) fn answer(named: &Named, socket: &OwnedFd) -> Result<(Reply, Vec<OwnedFd>)> {
+    let (reply, fds) = receive::<Reply>(socket)?;
     let reply =
         reply.ok_or_else(|| Error::new(ErrorKind::Gone, format!("{:?} has ended", named.name)));
     Ok((reply?, fds))

@@ -269,6 +269,9 @@ impl Supervisor {
         if let Some(user) = exec.user {
             command.user(user);
         }
+        if exec.tty {
+            command.controlling_terminal();
+        }
         let [stdin, stdout, stderr] = streams.map(Stdio::Fd);
         self.container.exec(command.stdin(stdin).stdout(stdout).stderr(stderr))
     }

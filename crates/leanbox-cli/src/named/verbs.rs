@@ -1,9 +1,8 @@
 //! The verbs for detached containers: each looks into the folder of one, or asks its host.
 
 use super::logs::{Piece, Reader};
-use super::protocol::{self, Exec, Request, asked};
+use super::protocol::{Request, asked};
 use super::{Named, State};
-use crate::outcome::FAILED;
 use crate::{say, values};
 use leanbox::{Error, ErrorKind, Result};
 use serde_json::json;
@@ -48,30 +47,6 @@ pub(crate) struct LogsArgs {
     timestamps: bool,
     #[arg(value_name = "NAME")]
     name: String,
-}
-
-/// Arguments of `leanbox exec`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct ExecArgs {
-    /// Set a variable; KEY alone takes its value from here. May be given again
-    #[arg(long, short, value_name = "KEY=VALUE", value_parser = values::variable)]
-    env: Vec<(String, Option<String>)>,
-    /// Start in this folder [default: the image's, else /]
-    #[arg(long, short, value_name = "DIR", value_parser = values::absolute)]
-    workdir: Option<String>,
-    /// Run as this user of the root [default: the container's]
-    #[arg(long, short, value_name = "USER")]
-    user: Option<String>,
-    #[arg(value_name = "NAME")]
-    name: String,
-    /// The program with its arguments
-    #[arg(
-        value_name = "COMMAND",
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
-    words: Vec<String>,
 }
 
 /// Arguments of `leanbox kill`.
@@ -310,23 +285,4 @@ fn keep_last_lines(pieces: &mut Vec<Piece>, lines: usize) {
             }
         }
     }
-}
-
-/// `exec`: a second program, with our streams.
-pub(crate) fn exec(args: &ExecArgs) -> Result<ExitCode> {
-    let named = Named::find(&args.name)?;
-    let set = |(key, value): &(String, Option<String>)| Some((key.clone(), value.clone()?));
-    let exec = Exec {
-        words: args.words.clone(),
-        env: args.env.iter().filter_map(set).collect(),
-        workdir: args.workdir.clone(),
-        user: args.user.clone(),
-    };
-    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-    let reply = protocol::ask(&named, &Request::Exec(exec), &streams)?;
-    if let Some(text) = reply.error {
-        crate::tell(&format!("leanbox: {:?}: {text}", named.name));
-        return Ok(ExitCode::from(if reply.code == 0 { FAILED } else { reply.code }));
-    }
-    Ok(ExitCode::from(reply.code))
 }

@@ -9,11 +9,15 @@ use leanbox::{Command, Container, Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::stdio::{stdin, stdout};
-use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{
+    OptionalActions, Termios, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
+};
 use signal_hook::consts::signal::SIGWINCH;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How long what was printed last is waited for.
@@ -24,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// never blocks (pipe(7), `PIPE_BUF`).
 const BUFFER_BYTES: usize = 4096;
 
-/// Options of `leanbox run` about its terminal.
+/// Options of `leanbox run` and `exec` about a terminal.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Terminal")]
 pub(crate) struct Options {
@@ -58,18 +62,48 @@ impl Options {
     /// Shows the container's terminal, where it has one.
     pub(crate) fn show(&self, container: &Container) -> Result<Option<Screen>> {
         let Some(master) = &container.terminal else { return Ok(None) };
-        let wrap = |errno| Error::io("terminal", &std::io::Error::from(errno));
         let master = master.try_clone().map_err(|error| Error::io("terminal", &error))?;
+        self.show_master(master).map(Some)
+    }
+
+    /// Shows a terminal by its master.
+    pub(crate) fn show_master(&self, master: File) -> Result<Screen> {
+        let wrap = |errno| Error::io("terminal", &std::io::Error::from(errno));
         let flags = fcntl_getfl(&master).map_err(wrap)?;
         fcntl_setfl(&master, flags | OFlags::NONBLOCK).map_err(wrap)?;
         let raw = if self.interactive { Some(Raw::enter().map_err(wrap)?) } else { None };
         let hears = self.interactive;
-        Ok(Some(Screen { master, raw, hears, typed: Vec::new(), printed: Vec::new(), look: None }))
+        Ok(Screen { master, raw, hears, typed: Vec::new(), printed: Vec::new(), look: None })
+    }
+}
+
+/// A terminal of this command's own (pty(7)), of the window's size: its master, and its slave.
+pub(crate) fn pair() -> Result<(File, OwnedFd)> {
+    let wrap = |errno: Errno| Error::io("terminal", &errno.into());
+    let open = || {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let slave = ioctl_tiocgptpeer(
+            &master,
+            OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
+        )?;
+        Ok((File::from(master), slave))
+    };
+    let (master, slave) = open().map_err(wrap)?;
+    take_size(&master);
+    Ok((master, slave))
+}
+
+/// Gives a terminal the window's size, where this command is in one.
+pub(crate) fn take_size(master: &File) {
+    if let Some((ws_row, ws_col)) = window() {
+        let _ = tcsetwinsize(master, Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 });
     }
 }
 
 /// Rows and columns of the window that this command is in.
-fn window() -> Option<(u16, u16)> {
+pub(crate) fn window() -> Option<(u16, u16)> {
     let size = tcgetwinsize(stdin()).or_else(|_| tcgetwinsize(stdout())).ok()?;
     Some((size.ws_row, size.ws_col))
 }
@@ -96,6 +130,17 @@ impl Drop for Raw {
     }
 }
 
+/// Hands a signal on to a container; a new size to its terminal.
+pub(crate) fn hand_on(container: &Container, signal: i32) -> Result<ControlFlow<()>> {
+    if signal != SIGWINCH {
+        // the program may have ended meanwhile, which the next look tells
+        let _ = container.signal(signal);
+    } else if let Some((rows, columns)) = window() {
+        container.resize_terminal(rows, columns)?;
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
 /// The two ends of a terminal, and what is on its way between them.
 #[derive(Debug)]
 pub(crate) struct Screen {
@@ -110,29 +155,27 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Shows it until the program has ended or its time is up.
+    /// Shows it until `end` is readable, the time is up, or `take`, which gets the signals that come,
+    /// says that it is enough.
     pub(crate) fn until_end(
         &mut self,
-        container: &Container,
+        end: BorrowedFd<'_>,
         signals: &mut Signals,
         deadline: Option<Instant>,
+        mut take: impl FnMut(i32) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         loop {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(());
             }
-            let (ended, signalled) =
-                self.turn(Some((container.pidfd(), signals.event())), deadline)?;
+            let (ended, signalled) = self.turn(Some((end, signals.event())), deadline)?;
             if ended {
                 return Ok(());
             }
             if signalled {
                 for signal in signals.come() {
-                    if signal != SIGWINCH {
-                        // the program may have ended meanwhile, which the next look tells
-                        let _ = container.signal(signal);
-                    } else if let Some((rows, columns)) = window() {
-                        container.resize_terminal(rows, columns)?;
+                    if take(signal)?.is_break() {
+                        return Ok(());
                     }
                 }
             }

@@ -8,7 +8,7 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -22,7 +22,12 @@ pub(crate) struct Tty {
 }
 
 impl Tty {
-    pub(crate) fn begin(place: &Place, words: &[&str], (rows, columns): (u16, u16)) -> Self {
+    pub(crate) fn begin(place: &Place, words: &[&str], size: (u16, u16)) -> Self {
+        Self::of(place.leanbox(words), size)
+    }
+
+    /// A command in it.
+    pub(crate) fn of(mut command: Command, (rows, columns): (u16, u16)) -> Self {
         let master =
             openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
@@ -31,7 +36,6 @@ impl Tty {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let slave = File::from(rustix::fs::open(name, flags, Mode::empty()).unwrap());
         let master = File::from(master);
-        let mut command = place.leanbox(words);
         let stream = || slave.try_clone().unwrap();
         command.stdin(stream()).stdout(stream()).stderr(stream());
         // SAFETY: system calls alone, on its own standard input.

@@ -6,6 +6,10 @@ mod attacks;
 mod common;
 mod copies;
 mod life;
+mod terminal;
+#[path = "../common/tty.rs"]
+#[allow(dead_code, reason = "these tests do not use all of it")]
+mod tty;
 
 use common::{Done, Place, place};
 use std::process::{Child, Command};

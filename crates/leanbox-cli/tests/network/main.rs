@@ -200,6 +200,23 @@ fn a_killed_host_leaves_rules_that_gc_names_and_removes() {
 }
 
 #[test]
+fn a_host_that_is_killed_at_any_moment_leaves_nothing_that_the_next_does_not_remove() {
+    let lab = Lab::make("killed-anywhere");
+    for moment in 0..30 {
+        let words = ["run", "--network", "nat", "-p", "8080:80", "./root", "sleep", "60"];
+        let mut child = lab.leanbox(&words).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(moment * 2));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    // nsenter becomes the command, so what was killed is the host.
+    assert_eq!(Done::of(lab.leanbox(&["gc"]).output().unwrap()).code, 0);
+    assert_eq!(lab.traces(), "");
+    let state = lab.place.0.join("state");
+    assert_eq!(std::fs::read_dir(state).unwrap().count(), 0);
+}
+
+#[test]
 fn a_second_program_is_in_the_same_network() {
     let lab = Lab::make("second");
     let run = ["run", "-d", "--name", "net-second", "--network", "nat", "./root", "sleep", "60"];

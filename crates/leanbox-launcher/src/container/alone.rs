@@ -15,14 +15,15 @@ struct Letter {
 }
 
 /// What a second program in a slot does when it has become its user: waits for its start, and
-/// executes it.
-pub(crate) fn execute_alone(plan: Plan) -> ! {
+/// executes it. `has_terminal`: it gets its terminal with its streams.
+pub(crate) fn execute_alone(plan: Plan, has_terminal: bool) -> ! {
     struct Own(UnsafeCell<MaybeUninit<Letter>>);
     // SAFETY: used once, by a process of one thread.
     unsafe impl Sync for Own {}
     static LETTER: Own = Own(UnsafeCell::new(MaybeUninit::zeroed()));
     let mailbox = core::ptr::null_mut();
-    let given = Given { plan, mailbox, seat: &OWN, joining: None, terminal: None, alone: true };
+    let terminal = has_terminal.then_some(0);
+    let given = Given { plan, mailbox, seat: &OWN, joining: None, terminal, alone: true };
     let place = LETTER.0.get().cast::<u8>();
     // SAFETY: that many bytes, all zeroes, and nobody else's.
     let bytes = unsafe { core::slice::from_raw_parts_mut(place, size_of::<Letter>()) };

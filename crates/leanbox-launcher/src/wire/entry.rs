@@ -17,6 +17,8 @@ pub struct Entry {
     pub gid: u32,
     /// How many of `groups`.
     pub count: u32,
+    /// 1: its standard input is a terminal, which is to be its controlling one.
+    pub terminal: u32,
     /// Supplementary groups.
     pub groups: [u32; ENTRY_GROUPS_MAX],
 }

@@ -23,7 +23,7 @@ pub enum OpKind {
     /// Make `text` a mount of itself that is read-only and has the attributes `number`; what does
     /// not exist is left out.
     ReadOnly,
-    /// `lo` up.
+    /// `lo` up, and ports below 1024 for everybody.
     LoopbackUp,
     /// In a slot that is made cold: say so, and wait until the host wants it warm; the groups to
     /// join come with its word.
@@ -52,6 +52,8 @@ pub enum OpKind {
     /// Make a terminal in the slot's devpts (pty(7)): the host gets its master with the report, the
     /// container its slave as controlling terminal and standard streams.
     Terminal,
+    /// Reach no abstract socket but those made inside (landlock(7)).
+    ScopeSockets,
     /// Move what is mounted at `text`, and in it, to `text2`, which must not be a link.
     Move,
 }

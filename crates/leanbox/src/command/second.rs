@@ -18,6 +18,13 @@ impl Command {
         self.changed()
     }
 
+    /// Has its standard input, the slave of a terminal of the caller's (pty(7)), as its controlling
+    /// terminal: of a second program only. The terminal need not be in the container's `/dev`.
+    pub fn controlling_terminal(&mut self) -> &mut Self {
+        self.controls = true;
+        self
+    }
+
     /// Starts it as the second program in a slot.
     pub(crate) fn exec_in(&mut self, pool: &Pool, slot: &Slot) -> Result<Process> {
         if self.noop {
@@ -36,7 +43,8 @@ impl Command {
             let (tell, told) = told_of_exec()?;
             let (bytes, fds) = self.complete(&message, &streams, Some(&told))?;
             let bytes = bytes.as_deref().unwrap_or(&message.bytes);
-            let entered = Entered::into(slot, inner, &identity)?.start(bytes, &fds)?;
+            let entered =
+                Entered::into(slot, inner, &identity, self.controls)?.start(bytes, &fds)?;
             drop(fds);
             drop(told);
             entered.confirm_exec(&self.program, tell)

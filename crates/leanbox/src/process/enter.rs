@@ -40,13 +40,19 @@ pub(crate) struct Entered {
 
 impl Entered {
     /// Brings one in, up to where it waits for its start.
-    pub(crate) fn into(slot: &Slot, inner: &Inner, identity: &Identity) -> Result<Self> {
+    pub(crate) fn into(
+        slot: &Slot,
+        inner: &Inner,
+        identity: &Identity,
+        terminal: bool,
+    ) -> Result<Self> {
         if slot.ground.shared {
             let text = "policy shared: no second program is brought in there";
             return Err(Error::new(ErrorKind::Unsupported, text).remedy("use policy once"));
         }
         let (socket, theirs) = slot_sockets()?;
-        send_with_fds(&socket, bytes_of(&entry(identity)?), &[])
+        let entry = Entry { terminal: terminal.into(), ..entry(identity)? };
+        send_with_fds(&socket, bytes_of(&entry), &[])
             .map_err(|errno| Error::syscall("send(entry)", errno))?;
         let mut fds = vec![theirs.as_fd(), slot.launcher()];
         let into = slot.group.into_dir();

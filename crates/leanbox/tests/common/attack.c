@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -361,6 +363,16 @@ static void foreign_call(void) {
 #endif
 }
 
+// Connects to an abstract socket, or makes one and waits.
+static int abstract(const char *name, int makes) {
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    strncpy(at.sun_path + 1, name, sizeof at.sun_path - 2);
+    socklen_t length = offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name);
+    int s = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (!makes) return connect(s, (struct sockaddr *)&at, length);
+    return bind(s, (struct sockaddr *)&at, length) || listen(s, 1);
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     const char *with = argc > 2 ? argv[2] : "0";
@@ -389,6 +401,8 @@ int main(int argc, char **argv) {
     WORD("pids", pids(atoi(with)));
     WORD("held-end", held_end());
     WORD("foreign-call", foreign_call());
+    WORD("abstract", NAMED("abstract", abstract(with, 0)));
+    WORD("abstract-own", (abstract(with, 1), NAMED("abstract", abstract(with, 0))));
     WORD("ids", printf("%d %d\n", (int)geteuid(), (int)getegid()));
     WORD("sleep", sleep(atoi(with)));
     WORD("lease", (NAMED("lease", lease(with, F_WRLCK)), sleep(20)));

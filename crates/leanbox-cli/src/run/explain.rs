@@ -1,0 +1,81 @@
+//! `--explain` of `leanbox run`: what was refused to the program, and the option that would allow it.
+
+use crate::tell;
+use leanbox::{Explanation, Lift, Reason, Refusal};
+
+/// Says it, a line each.
+pub(crate) fn say(explanation: &Explanation) {
+    if explanation.refusals.is_empty() {
+        tell("leanbox: refused: nothing");
+    }
+    for refusal in &explanation.refusals {
+        tell(&format!("leanbox: refused: {}", line(refusal)));
+    }
+    if explanation.more > 0 {
+        tell(&format!("leanbox: refused: {} more", explanation.more));
+    }
+}
+
+fn line(refusal: &Refusal) -> String {
+    format!("{refusal}; {}", option_for(&refusal.reason))
+}
+
+/// What would allow it, or that nothing would.
+fn option_for(reason: &Reason) -> String {
+    let fixed = match reason {
+        Reason::Filter(Lift::Capability(capability)) | Reason::Capability(capability) => {
+            return format!("--cap-add {}", capability.name());
+        }
+        Reason::ReadOnly(mount) if mount == "/" => {
+            "--writable, or --tmpfs or --volume for that folder"
+        }
+        Reason::ReadOnly(mount) | Reason::NoExec(mount) if mount.starts_with("/proc") => NOTHING,
+        Reason::ReadOnly(_) => "leave :ro out of the volume",
+        Reason::NoExec(mount) => {
+            return format!("--tmpfs {mount}:exec, or a volume without noexec");
+        }
+        Reason::NoDevice(path) => return format!("--device {path}"),
+        Reason::Full(mount) if mount == "/tmp" || mount == "/dev/shm" => "--tmp-size",
+        Reason::Full(mount) if mount == "/" => "--writable=SIZE",
+        Reason::Full(mount) => return format!("--tmpfs {mount}:size=SIZE"),
+        Reason::Filter(Lift::Docker) => "--security docker",
+        Reason::Filter(Lift::Profile) => "--seccomp FILE, for code that is trusted with it",
+        Reason::Permission => {
+            "--user, --cap-add DAC_OVERRIDE, or other owners and bits in the image"
+        }
+        Reason::NoTerminal => "--tty",
+        Reason::NoNetwork => "--network nat",
+        Reason::RefusedAddress => "--allow HOST:PORT",
+        Reason::Processes => "--pids N",
+        Reason::Descriptors => "--ulimit nofile=N",
+        Reason::LockedMemory => "--ulimit memlock=BYTES",
+        _ => NOTHING,
+    };
+    fixed.into()
+}
+
+const NOTHING: &str = "no option allows it";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leanbox::Capability;
+
+    #[test]
+    fn a_line_says_what_why_and_which_option() {
+        let refusal = Refusal {
+            call: "mkdir(\"/data\")".into(),
+            error: "EROFS".into(),
+            count: 3,
+            reason: Reason::ReadOnly("/".into()),
+        };
+        assert_eq!(
+            line(&refusal),
+            "3 x mkdir(\"/data\") EROFS: the root is read-only; --writable, or --tmpfs or --volume \
+             for that folder"
+        );
+        assert_eq!(option_for(&Reason::Capability(Capability::NetRaw)), "--cap-add NET_RAW");
+        assert_eq!(option_for(&Reason::Machine), NOTHING);
+        assert_eq!(option_for(&Reason::ReadOnly("/proc/sys".into())), NOTHING);
+    }
+}

@@ -1,0 +1,154 @@
+//! Networks of a pool's slots: made ahead, one for each, and gone with it. What they reach is
+//! tested with the command.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::{Folder, busybox, says};
+use leanbox::{
+    Command, ErrorKind, Nat, Network, Policy, Pool, PortProtocol, Publish, Rootfs, Template,
+};
+use rustix::thread::UnshareFlags;
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+use std::process::Command as Program;
+use std::time::{Duration, Instant};
+
+const OWN_ADDRESS: &str = "ip -o -4 addr show dev eth0 | sed 's/.*inet //; s/ .*//'";
+
+/// From now on this thread and what it begins are on a host of their own, which forwards.
+fn on_a_host() {
+    #[allow(unsafe_code, reason = "the descriptors stay shared")]
+    // SAFETY: the thread's network only.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+    assert!(run("ip link set lo up").is_empty());
+}
+
+fn run(words: &str) -> String {
+    let mut words = words.split(' ');
+    let done = Program::new(words.next().unwrap()).args(words).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+fn template(root: &Folder, policy: Policy, nat: Nat) -> Template {
+    let builder = Template::builder(Rootfs::open(&root.0).unwrap()).policy(policy);
+    builder.network(Network::Nat(nat)).build().unwrap()
+}
+
+/// Links to slots, however they end: the kernel takes its time.
+fn links() -> usize {
+    run("ip -o link").lines().filter(|line| line.contains("lbox")).count()
+}
+
+fn await_links(count: usize) {
+    let begin = Instant::now();
+    while links() != count {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{} links, not {count}", links());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn slots_in_reserve_have_their_networks_and_no_address_comes_again() {
+    on_a_host();
+    let root = busybox("net-reserve");
+    let template = template(&root, Policy::Once, Nat::default());
+    let pool = Pool::new(&template, 4).unwrap();
+    drop(template);
+    pool.settle().unwrap();
+    await_links(4);
+    let addresses: HashSet<String> = (0..20).map(|_| says(&pool, OWN_ADDRESS)).collect();
+    assert_eq!(addresses.len(), 20, "{addresses:?}");
+    let is_of_slots =
+        |address: &String| address.starts_with("198.18.") || address.starts_with("198.19.");
+    assert!(addresses.iter().all(is_of_slots), "{addresses:?}");
+    pool.settle().unwrap();
+    await_links(4);
+    drop(pool);
+    assert_eq!(run("nft list tables"), "");
+    assert_eq!(links(), 0);
+}
+
+#[test]
+fn a_slot_whose_network_was_used_does_not_serve_again() {
+    on_a_host();
+    let root = busybox("net-reuse");
+    let template = template(&root, Policy::Reuse, Nat::default());
+    let pool = Pool::builder(&template).max(1).build().unwrap();
+    let first = says(&pool, OWN_ADDRESS);
+    assert_eq!(says(&pool, OWN_ADDRESS), first);
+    Command::new("nc").args(["-w", "1", "8.8.8.8", "80"]).output(&pool).unwrap();
+    assert_ne!(says(&pool, OWN_ADDRESS), first);
+}
+
+#[test]
+fn containers_that_share_their_namespaces_share_one_network() {
+    on_a_host();
+    let root = busybox("net-shared");
+    let template = template(&root, Policy::Shared, Nat::default());
+    let pool = Pool::new(&template, 2).unwrap();
+    assert_eq!(says(&pool, OWN_ADDRESS), says(&pool, OWN_ADDRESS));
+    await_links(1);
+}
+
+#[test]
+fn with_published_ports_there_is_one_slot_at_a_time() {
+    on_a_host();
+    let root = busybox("net-published");
+    let publish = Publish {
+        address: Ipv4Addr::LOCALHOST,
+        port: 8080,
+        inside: 80,
+        protocol: PortProtocol::Tcp,
+    };
+    let nat = Nat { publish: vec![publish], ..Nat::default() };
+    let template = template(&root, Policy::Once, nat);
+    let refused = Pool::new(&template, 2).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+    assert!(refused.to_string().contains("published ports; it has one at a time"), "{refused}");
+    let pool = Pool::new(&template, 1).unwrap();
+    for _ in 0..3 {
+        says(&pool, "true");
+        await_links(1);
+    }
+}
+
+#[test]
+fn fork_mode_has_none_or_the_hosts() {
+    on_a_host();
+    let root = busybox("net-fork");
+    let template = template(&root, Policy::Once, Nat::default());
+    let refused = template.fork_noop().unwrap_err().to_string();
+    assert_eq!(refused, "fork mode: network none or host, not join or nat");
+}
+
+/// Of starts in turns: with a network of none, and out through the host; each on a slot that is
+/// made for it, and on one in reserve.
+#[test]
+#[allow(clippy::print_stdout, reason = "it is a figure")]
+#[ignore = "a figure, for an idle machine: --release -- --ignored --nocapture what_a_network_costs"]
+fn what_a_network_costs() {
+    on_a_host();
+    let root = busybox("net-costs");
+    let none = Template::builder(Rootfs::open(&root.0).unwrap()).build().unwrap();
+    let nat = template(&root, Policy::Once, Nat::default());
+    for ready in [0, 4] {
+        let pools = [&none, &nat].map(|template| Pool::new(template, ready).unwrap());
+        let mut times = [Vec::new(), Vec::new()];
+        for _ in 0..200 {
+            for (pool, times) in pools.iter().zip(&mut times) {
+                pool.settle().unwrap();
+                let begin = Instant::now();
+                assert!(Command::new("true").status(pool).unwrap().success());
+                times.push(begin.elapsed().as_micros());
+            }
+        }
+        for (times, name) in times.iter_mut().zip(["none", "nat"]) {
+            times.sort_unstable();
+            println!("{ready} ready, {name}: p50 {} us, p99 {} us", times[100], times[198]);
+        }
+    }
+}
