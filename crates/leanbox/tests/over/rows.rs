@@ -93,11 +93,11 @@ fn cpuset_mems(place: &Place) -> String {
 }
 
 fn read_bps(place: &Place) -> String {
-    slowed(place, "direct-read /large", &|disk| disk.read_bps = Some(8 * MIB))
+    slowed(place, "direct-read /data/large", &|disk| disk.read_bps = Some(8 * MIB))
 }
 
 fn read_iops(place: &Place) -> String {
-    slowed(place, "direct-read /large", &|disk| disk.read_iops = Some(100))
+    slowed(place, "direct-read /data/large", &|disk| disk.read_iops = Some(100))
 }
 
 fn write_bps(place: &Place) -> String {
