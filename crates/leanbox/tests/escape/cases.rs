@@ -13,6 +13,8 @@ use std::path::Path;
 pub(crate) enum Attack {
     /// By a program inside.
     Inside(fn(&Stage) -> Verdict),
+    /// By a program inside that has the host's network.
+    Networked(fn(&Stage) -> Verdict),
     /// By two, one after the other in a slot that serves again.
     Twice(fn(&Stage), fn(&Stage) -> Verdict),
     /// By a root file system: it makes out of a good one a hostile one, given a folder of the
@@ -30,6 +32,10 @@ const fn inside(name: &'static str, hole: &'static str, by: fn(&Stage) -> Verdic
     Case { name, hole, attack: Attack::Inside(by) }
 }
 
+const fn networked(name: &'static str, hole: &'static str, by: fn(&Stage) -> Verdict) -> Case {
+    Case { name, hole, attack: Attack::Networked(by) }
+}
+
 const fn twice(
     name: &'static str,
     hole: &'static str,
@@ -41,6 +47,14 @@ const fn twice(
 
 const fn image(name: &'static str, hole: &'static str, make: fn(&Path, &Path)) -> Case {
     Case { name, hole, attack: Attack::Image(make) }
+}
+
+impl Case {
+    /// Whether this kernel can block it: SECURITY.md says what is in reach with the host's network
+    /// on an older one.
+    pub(crate) fn is_promised(&self) -> bool {
+        !matches!(self.attack, Attack::Networked(_)) || leanbox::probe::scopes_sockets()
+    }
 }
 
 pub(crate) fn find(name: &str) -> &'static Case {
@@ -189,6 +203,11 @@ pub(crate) const CASES: &[Case] = &[
     inside("other-netlink", "audit, events of devices", network::other_netlink),
     inside("host-loopback", "services on the host's loopback", network::loopback_of_host),
     inside("host-abstract", "abstract sockets of the host", network::abstract_socket_of_host),
+    networked(
+        "host-network-abstract",
+        "the same with the host's network (CVE-2020-15257)",
+        network::abstract_socket_of_host,
+    ),
     inside("outside", "a route to other machines", network::outside),
     // Another container of the template.
     inside("neighbour-files", "its `/tmp` and `/dev/shm`", neighbours::files),

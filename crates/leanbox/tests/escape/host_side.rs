@@ -7,7 +7,7 @@ use crate::images;
 use crate::itself;
 use crate::stage::{MODE, Stage, TERMINAL, WORDS};
 use crate::verdict::Verdict;
-use leanbox::{Command, Policy, Pool, Rootfs, Stdio, Template};
+use leanbox::{Command, Network, Policy, Pool, Rootfs, Stdio, Template};
 use rustix::fs::XattrFlags;
 use rustix::pty::OpenptFlags;
 use std::collections::BTreeMap;
@@ -141,9 +141,15 @@ pub(crate) fn on_leanbox(outside: &Outside) -> Verdicts {
     }
     let reuse = builder().policy(Policy::Reuse).build().unwrap();
     let pool = Pool::new(&reuse, 1).unwrap();
-    for case in CASES {
+    let networked = builder().network(Network::Host).build().unwrap();
+    let networked = Pool::new(&networked, 0).unwrap();
+    for case in CASES.iter().filter(|case| case.is_promised()) {
         match case.attack {
             Attack::Inside(_) => {}
+            Attack::Networked(_) => {
+                let attack = command(&format!("find {}", case.name), &outside.stage);
+                merge(&mut verdicts, verdicts_of(&says(attack, &networked)));
+            }
             Attack::Twice(..) => {
                 says(command(&format!("leave {}", case.name), &outside.stage), &pool);
                 let found = says(command(&format!("find {}", case.name), &outside.stage), &pool);
@@ -201,6 +207,10 @@ pub(crate) fn on_classic(outside: &Outside) -> Verdicts {
             .stdout(std::process::Stdio::null())
             .output()
             .unwrap();
+        merge(&mut verdicts, verdicts_of(&says(&format!("find {}", case.name), stage)));
+    }
+    // Its network is the host's in any case.
+    for case in CASES.iter().filter(|case| matches!(case.attack, Attack::Networked(_))) {
         merge(&mut verdicts, verdicts_of(&says(&format!("find {}", case.name), stage)));
     }
     let mut neighbour = start("neighbour", stage);

@@ -27,7 +27,9 @@ pub(crate) fn run(mode: &str) {
             _ => panic!("{name} leaves nothing"),
         },
         ("find", name) => match cases::find(name).attack {
-            Attack::Twice(_, find) => say(name, &apart(|| find(&stage()))),
+            Attack::Twice(_, find) | Attack::Networked(find) => {
+                say(name, &apart(|| find(&stage())))
+            }
             _ => panic!("{name} finds nothing"),
         },
         ("image", name) => say(name, &apart(|| image(&stage()))),

@@ -50,7 +50,8 @@ fn no_attack_gets_out_of_leanbox_and_most_get_out_of_classic() {
     if let Ok(path) = std::env::var("LEANBOX_ESCAPE_TABLE") {
         std::fs::write(path, &table).unwrap();
     }
-    let silent = CASES.iter().filter(|case| !leanbox.contains_key(case.name));
+    let promised = CASES.iter().filter(|case| case.is_promised());
+    let silent = promised.filter(|case| !leanbox.contains_key(case.name));
     assert_eq!(silent.map(|case| case.name).collect::<Vec<_>>(), [""; 0], "cases that say nothing");
     let open: Vec<String> = table::open(&leanbox)
         .into_iter()

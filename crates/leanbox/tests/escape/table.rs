@@ -25,7 +25,7 @@ path (cached namespaces, `setns`, `chroot`; no user namespace, no filter), and p
 
 A case is open if a single one of its tries got through, or past the kernel's or the filter's \
 check of who may: an attack stops at the proof. `blocked` names what it met. What happens between \
-runs (`left-…`) is with policy `reuse`; `link-…` and `self-exe` are root file systems that mean \
+runs (`left-…`) is with policy `reuse`, `host-network-…` with the host's network; `link-…` and `self-exe` are root file systems that mean \
 ill, which `classic`, making no mounts, has no part in. `classic` shares the host's network and \
 user namespace, so that its results also say how the machine is set up; these are of Linux {}.
 
