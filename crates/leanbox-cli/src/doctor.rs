@@ -76,6 +76,10 @@ pub(crate) fn run() -> Result<ExitCode> {
     // What follows is done as every start is.
     let trial = match leanbox::enter_user_namespace() {
         Ok(_) => {
+            // An ordinary user's; root's is there already.
+            if let Err(error) = leanbox::make_room_for_groups() {
+                say(&Finding::missing(format!("cgroups: {error}")).to_string());
+            }
             say(&left_behind().to_string());
             trial::run()
         }

@@ -17,9 +17,11 @@ mount --bind "$home/subid" /etc/subuid
 mount --bind "$home/subid" /etc/subgid
 mount --bind "$home/passwd" /etc/passwd
 if [ "$groups" != - ]; then
-    # Of every hierarchy of v1, or of v2, the folder that the test made there.
-    for procs in /sys/fs/cgroup/"$groups"/cgroup.procs /sys/fs/cgroup/*/"$groups"/cgroup.procs; do
-        if [ -e "$procs" ]; then echo 0 >"$procs"; fi
+    # Of every hierarchy of v1, or of v2, the folder that the test made there; below it, where an
+    # earlier command has made room.
+    for folder in /sys/fs/cgroup/"$groups" /sys/fs/cgroup/*/"$groups"; do
+        if [ -e "$folder/main" ]; then folder=$folder/main; fi
+        if [ -e "$folder/cgroup.procs" ]; then echo 0 >"$folder/cgroup.procs"; fi
     done
 fi
 # What distributions let every user open.
