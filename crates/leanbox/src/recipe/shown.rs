@@ -150,7 +150,7 @@ pub(crate) fn bind_trees(recipe: &Recipe) -> Result<Vec<OwnedFd>> {
 /// Where the kernel can make one mount read-only, but not those below it.
 fn check_single(source: &Path) -> Result<()> {
     let source = source.canonicalize().unwrap_or_else(|_| source.to_path_buf());
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
     let mut points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
     match points.find(|point| Path::new(point) != source && Path::new(point).starts_with(&source)) {
         None => Ok(()),
