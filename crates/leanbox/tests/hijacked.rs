@@ -88,7 +88,8 @@ fn a_timeout_ends_a_stopped_slot() {
     for policy in POLICIES {
         let pool = Pool::new(&template(&root, policy), 1).unwrap();
         let mut command = Command::new("sleep");
-        let container = command.arg("60").timeout(Duration::from_millis(300)).spawn(&pool).unwrap();
+        let container =
+            command.arg("60").timeout(Duration::from_millis(1500)).spawn(&pool).unwrap();
         leanbox_sys::process::kill(host::parent_of(host::pid_of(&container)), SIGSTOP).unwrap();
         let outcome = container.wait().unwrap();
         assert!(outcome.timed_out && outcome.wall < Duration::from_secs(10), "{outcome:?}");
