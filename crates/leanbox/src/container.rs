@@ -234,7 +234,7 @@ impl Container {
     ///
     /// # Errors
     /// `Gone` if the container has ended, `Busy` while it is paused or if nothing happens in it
-    /// for ten seconds, `Exhausted` at its limit of processes, `Unsupported` with policy shared;
+    /// for ten seconds, `Exhausted` at its limit of processes;
     /// else as for [`Command::spawn`](crate::Command::spawn).
     pub fn exec(&self, command: &mut crate::Command) -> Result<Process> {
         let slot = self.running("exec")?;

@@ -46,10 +46,6 @@ impl Entered {
         identity: &Identity,
         terminal: bool,
     ) -> Result<Self> {
-        if slot.ground.shared {
-            let text = "policy shared: no second program is brought in there";
-            return Err(Error::new(ErrorKind::Unsupported, text).remedy("use policy once"));
-        }
         let (socket, theirs) = slot_sockets()?;
         let entry = Entry { terminal: terminal.into(), ..entry(identity)? };
         send_with_fds(&socket, bytes_of(&entry), &[])

@@ -18,7 +18,7 @@ pub(crate) fn pid_of(container: &Container) -> i32 {
     pid_of_pidfd(container.pidfd())
 }
 
-fn pid_of_pidfd(pidfd: BorrowedFd<'_>) -> i32 {
+pub(crate) fn pid_of_pidfd(pidfd: BorrowedFd<'_>) -> i32 {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
     field(&info, "Pid").parse().unwrap()
 }
