@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Folder, busybox, says};
+use common::{Folder, busybox, peaks_begin_anew, says};
 use leanbox::{
     Command, ErrorKind, Nat, Network, Policy, Pool, PortProtocol, Publish, Rootfs, Template,
 };
@@ -79,7 +79,9 @@ fn a_slot_whose_network_was_used_does_not_serve_again() {
     let template = template(&root, Policy::Reuse, Nat::default());
     let pool = Pool::builder(&template).max(1).build().unwrap();
     let first = says(&pool, OWN_ADDRESS);
-    assert_eq!(says(&pool, OWN_ADDRESS), first);
+    // Where a slot may serve again at all.
+    assert_eq!(says(&pool, OWN_ADDRESS) == first, peaks_begin_anew());
+    let first = says(&pool, OWN_ADDRESS);
     Command::new("nc").args(["-w", "1", "8.8.8.8", "80"]).output(&pool).unwrap();
     assert_ne!(says(&pool, OWN_ADDRESS), first);
 }
