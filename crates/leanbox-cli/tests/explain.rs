@@ -69,7 +69,8 @@ fn each_refusal_is_named_with_the_option_that_ends_it() {
         let found =
             done.err.lines().any(|one| one.starts_with("leanbox: refused: ") && one.contains(line));
         assert!(found, "{script}: {done:?}");
-        if remedy.is_empty() {
+        let in_memory = leanbox::probe::kernel_version() >= (6, 6);
+        if remedy.is_empty() || remedy == ["--writable"] && !in_memory {
             continue;
         }
         let limits = [&limits[..2], remedy].concat();
@@ -120,7 +121,7 @@ fn a_watched_program_behaves_as_it_does_unwatched() {
 fn time_limits_and_kills_end_what_is_watched() {
     let place = with_applets("explain-killed");
     let begin = Instant::now();
-    let done = explained(&place, &["--timeout", "300ms"], "sleep 60 & mkdir /data; sleep 60");
+    let done = explained(&place, &["--timeout", "3s"], "sleep 60 & mkdir /data; sleep 60");
     assert_eq!(done.code, 124, "{done:?}");
     assert!(done.err.contains("mkdir(\"/data\")"), "{done:?}");
     assert!(begin.elapsed() < Duration::from_secs(20));
