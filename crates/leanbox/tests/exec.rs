@@ -37,7 +37,7 @@ fn a_second_program_is_inside_as_the_first_one_is() {
         // Another slot has other namespaces and mounts; all else is the same.
         let same = |text: &str| {
             // The groups of shared namespaces have names in there.
-            let group = |line: &str| policy == Policy::Shared && line.contains(":/leanbox-");
+            let group = |line: &str| policy == Policy::Shared && line.contains("leanbox-");
             let own = |line: &&str| {
                 line.parse::<u64>().is_err()
                     && !line.contains(" / / ")
