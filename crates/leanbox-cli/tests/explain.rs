@@ -54,7 +54,7 @@ const REFUSED: [(&str, &str, &[&str]); 10] = [
         &["--tmp-size", "1m"],
     ),
     (
-        "for i in 1 2 3 4 5 6; do sleep 0.3 & done; wait",
+        "for i in 1 2 3 4 5 6; do sleep 2 & done; wait",
         "EAGAIN: the limit of processes; --pids N",
         &["--pids", "20"],
     ),
