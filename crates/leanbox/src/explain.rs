@@ -75,6 +75,8 @@ pub enum Reason {
     LockedMemory,
     /// This kernel has no such call.
     Kernel,
+    /// It would trace what is traced already, for this explanation.
+    Watched,
 }
 
 /// What a seccomp profile would have to be for a call to pass.
@@ -109,6 +111,7 @@ impl fmt::Display for Reason {
             Self::Full(mount) => write!(out, "{mount} is full"),
             Self::LockedMemory => out.write_str("the limit of locked memory"),
             Self::Kernel => out.write_str("this kernel has no such call"),
+            Self::Watched => out.write_str("it is traced already, to explain"),
         }
     }
 }

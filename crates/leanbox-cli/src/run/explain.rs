@@ -49,6 +49,7 @@ fn option_for(reason: &Reason) -> String {
         Reason::Processes => "--pids N",
         Reason::Descriptors => "--ulimit nofile=N",
         Reason::LockedMemory => "--ulimit memlock=BYTES",
+        Reason::Watched => "leave --explain out",
         _ => NOTHING,
     };
     fixed.into()

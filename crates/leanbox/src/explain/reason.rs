@@ -86,6 +86,9 @@ impl Facts {
             }
             _ => {}
         }
+        if name == "ptrace" {
+            return Some(Reason::Watched);
+        }
         match right_for(name) {
             Some(Right::Slot(capability)) if !self.capabilities.contains(&capability) => {
                 Some(Reason::Capability(capability))
@@ -143,7 +146,7 @@ fn right_for(name: &str) -> Option<Right> {
         "bind" => Right::Slot(C::NetBindService),
         "socket" => Right::Slot(C::NetRaw),
         "chroot" => Right::Slot(C::SysChroot),
-        "ptrace" | "process_vm_readv" | "process_vm_writev" | "kcmp" | "pidfd_getfd" => {
+        "process_vm_readv" | "process_vm_writev" | "kcmp" | "pidfd_getfd" => {
             Right::Slot(C::SysPtrace)
         }
         "mount" | "umount2" | "pivot_root" | "setns" | "unshare" | "sethostname"
@@ -197,6 +200,9 @@ mod tests {
         assert_eq!(strict.reason(&packet), Some(Reason::Capability(Capability::NetRaw)));
         let with = facts(Security::Strict, &[Capability::Chown]);
         assert_eq!(with.reason(&chown), None);
+        // Its own children, too: they are traced for this.
+        let trace = failed("ptrace", &[0; 6], Errno::PERM);
+        assert_eq!(strict.reason(&trace), Some(Reason::Watched));
         let unreachable = failed("connect", &[0; 6], Errno::NETUNREACH);
         assert_eq!(strict.reason(&unreachable), Some(Reason::NoNetwork));
     }
