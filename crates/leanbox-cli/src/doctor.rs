@@ -66,20 +66,19 @@ pub(crate) fn run() -> Result<ExitCode> {
     for finding in user::look() {
         say(&finding.to_string());
     }
-    if let Err(error) = leanbox::make_room_for_groups() {
-        say(&Finding::missing(format!("cgroups: {error}")).to_string());
-    }
-    let tools = build_tools().into_iter().chain([network::look(), network::sockets()]);
-    for finding in cgroups::look().into_iter().chain(tools) {
+    for finding in build_tools().into_iter().chain([network::look(), network::sockets()]) {
         say(&finding.to_string());
     }
     // What follows is done as every start is.
-    let trial = match leanbox::enter_user_namespace() {
+    let entered = leanbox::enter_user_namespace();
+    if let Err(error) = leanbox::make_room_for_groups() {
+        say(&Finding::missing(format!("cgroups: {error}")).to_string());
+    }
+    for finding in cgroups::look() {
+        say(&finding.to_string());
+    }
+    let trial = match entered {
         Ok(_) => {
-            // An ordinary user's; root's is there already.
-            if let Err(error) = leanbox::make_room_for_groups() {
-                say(&Finding::missing(format!("cgroups: {error}")).to_string());
-            }
             say(&left_behind().to_string());
             trial::run()
         }

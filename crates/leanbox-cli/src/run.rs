@@ -5,7 +5,7 @@
 
 mod detach;
 pub(crate) mod explain;
-mod limits;
+pub(crate) mod limits;
 mod mounts;
 mod network;
 pub(crate) mod security;
@@ -179,6 +179,9 @@ impl Args {
             .ahead();
         if self.cgroups == Cgroups::Disabled {
             builder = builder.without_groups();
+        }
+        if self.detach.detach {
+            builder = builder.updatable();
         }
         builder = self.network.apply(self.mounts.apply(builder));
         if let Some(user) = &self.user {

@@ -44,6 +44,8 @@ pub(crate) struct Recipe {
     pub(crate) ahead: bool,
     /// Whether slots have resource groups; without, nothing limits memory and CPU.
     pub(crate) groups: bool,
+    /// Whether slots join the hierarchies too that no limit asks for.
+    pub(crate) updatable: bool,
 }
 
 impl Recipe {
@@ -65,6 +67,7 @@ impl Recipe {
             idmap: !crate::probe::is_off("idmap"),
             ahead: false,
             groups: true,
+            updatable: false,
         }
     }
 

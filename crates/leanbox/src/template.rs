@@ -136,6 +136,16 @@ impl TemplateBuilder {
         self
     }
 
+    /// Slots join every hierarchy there is, not only those that the limits ask for: then
+    /// [`Container::update`](crate::Container::update) can set a limit of any kind later, and
+    /// [`Container::stats`](crate::Container::stats) knows throttling and block I/O. On v1 a
+    /// start takes longer for each hierarchy more.
+    #[must_use]
+    pub fn updatable(mut self) -> Self {
+        self.recipe.updatable = true;
+        self
+    }
+
     /// Begins the first slot while the keeper sets itself up: for whoever starts at once.
     #[must_use]
     pub fn ahead(mut self) -> Self {
@@ -187,9 +197,10 @@ impl TemplateBuilder {
             false => None,
         };
         // What needs no keeper is done while it sets itself up: half a millisecond on two CPUs.
-        let layout = match recipe.groups {
-            true => Layout::detect()?.needed_for(&limits),
-            false => Layout::none(),
+        let layout = match (recipe.groups, recipe.updatable) {
+            (false, _) => Layout::none(),
+            (true, true) => Layout::detect()?,
+            (true, false) => Layout::detect()?.needed_for(&limits),
         };
         let parent = Parent::find(&layout, owner.name())?;
         owner.owns_groups(parent.paths())?;

@@ -299,6 +299,21 @@ fn a_cpu_limit_changes_while_it_runs() {
 }
 
 #[test]
+fn an_updatable_container_gets_limits_of_kinds_that_its_template_lacks() {
+    let root = hostile("updatable");
+    let template = Template::builder(leanbox::Rootfs::open(&root.0).unwrap()).updatable();
+    let pool = Pool::new(&template.build().unwrap(), 1).unwrap();
+    let slow = waiting(&pool, "exec attack spin-wall 1000");
+    let stats = slow.stats().unwrap();
+    assert!(stats.io.is_some() && stats.cpu.throttling.is_some(), "{stats:?}");
+    let cpuset_cpus = Some("0".parse().unwrap());
+    let change = LimitsChange { cpus: Some(0.1), cpuset_cpus, ..LimitsChange::default() };
+    slow.update(&change).unwrap();
+    let slow = go(slow);
+    assert!(share(&slow) < 0.2, "{slow:?}");
+}
+
+#[test]
 fn what_an_update_cannot_do_is_refused_and_changes_nothing() {
     let root = hostile("update-no");
     let pool = pool(&root, Limits { pids_max: 20, ..Limits::default() });
@@ -309,7 +324,7 @@ fn what_an_update_cannot_do_is_refused_and_changes_nothing() {
     };
     let none = LimitsChange::default;
     let cpu = LimitsChange { cpus: Some(1.0), pids_max: Some(5), ..none() };
-    refused(cpu, ErrorKind::Unsupported, "in no group of the cpu controller; its slot is if");
+    refused(cpu, ErrorKind::Unsupported, "in no group of the cpu controller; its slot is, where");
     let zero = LimitsChange { pids_max: Some(0), ..none() };
     refused(zero, ErrorKind::InvalidInput, "process limit of 0");
     let little = LimitsChange { memory_max_bytes: Some(1), pids_max: Some(5), ..none() };

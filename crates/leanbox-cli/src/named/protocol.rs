@@ -42,7 +42,21 @@ pub(crate) struct Update {
     pub(crate) cpus: Option<f64>,
     pub(crate) cpu_weight: Option<u32>,
     pub(crate) cpuset_cpus: Option<String>,
+    pub(crate) cpuset_mems: Option<String>,
     pub(crate) pids: Option<u32>,
+    pub(crate) disks: Vec<Disk>,
+    pub(crate) io_weight: Option<u32>,
+}
+
+/// Limits of one disk, as `IoLimit`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Disk {
+    /// Major and minor number.
+    pub(crate) device: (u32, u32),
+    pub(crate) read_bps: Option<u64>,
+    pub(crate) write_bps: Option<u64>,
+    pub(crate) read_iops: Option<u64>,
+    pub(crate) write_iops: Option<u64>,
 }
 
 /// A second program; its three streams come along.

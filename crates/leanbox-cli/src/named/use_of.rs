@@ -1,10 +1,13 @@
 //! What detached containers use, and what they may use from now on: `stats` and `update`.
 
-use super::protocol::{Request, Update, asked, asked_for_text};
+use super::protocol::{Disk, Request, Update, asked, asked_for_text};
 use super::{Named, verbs};
 use crate::outcome::size;
+use crate::run::limits::DiskArgs;
 use crate::say;
-use leanbox::{Container, IdList, LimitsChange, Result, Stats, parse_bytes, parse_cpus};
+use leanbox::{
+    BlockDevice, Container, IdList, IoLimit, LimitsChange, Result, Stats, parse_bytes, parse_cpus,
+};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -29,18 +32,23 @@ pub(crate) struct UpdateArgs {
     /// Swap beside the memory (run's --memory-swap counts both)
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     swap: Option<u64>,
-    /// CPU time a second, of one that was started with --cpus
+    /// CPU time a second, as in 1.5 for one CPU and a half
     #[arg(long, value_name = "N", value_parser = parse_cpus)]
     cpus: Option<f64>,
-    /// Share of the CPUs, of one that was started with a weight or --cpus
+    /// Share of the CPUs against others, who have 100: from 1 to 10000
     #[arg(long, value_name = "N")]
     cpu_weight: Option<u32>,
-    /// CPUs that it may run on, of one that was started with some
+    /// CPUs that it may run on, as in 0-3,7
     #[arg(long, value_name = "LIST")]
     cpuset_cpus: Option<IdList>,
+    /// NUMA nodes that its memory comes from, as in 0-1
+    #[arg(long, value_name = "LIST")]
+    cpuset_mems: Option<IdList>,
     /// The most processes and threads at one time
     #[arg(long, visible_alias = "pids-limit", value_name = "N")]
     pids: Option<u32>,
+    #[command(flatten)]
+    disks: DiskArgs,
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
 }
@@ -72,7 +80,10 @@ pub(crate) fn update(args: &UpdateArgs) -> Result<ExitCode> {
         cpus: args.cpus,
         cpu_weight: args.cpu_weight,
         cpuset_cpus: args.cpuset_cpus.as_ref().map(ToString::to_string),
+        cpuset_mems: args.cpuset_mems.as_ref().map(ToString::to_string),
         pids: args.pids,
+        disks: args.disks.limits().iter().map(sent).collect(),
+        io_weight: args.disks.blkio_weight,
     };
     verbs::each(&args.names, |named| asked(named, &Request::Update(change())))
 }
@@ -107,16 +118,39 @@ pub(crate) fn report(name: &str, stats: &Stats) -> String {
 
 /// What a host does for `update`.
 pub(crate) fn change(container: &Container, asked: Update) -> Result<()> {
-    let cpuset_cpus = asked.cpuset_cpus.map(|list| list.parse::<IdList>()).transpose()?;
+    let list = |text: Option<String>| text.map(|list| list.parse::<IdList>()).transpose();
     container.update(&LimitsChange {
         memory_max_bytes: asked.memory,
         swap_max_bytes: asked.swap,
         pids_max: asked.pids,
         cpus: asked.cpus,
         cpu_weight: asked.cpu_weight,
-        cpuset_cpus,
-        ..LimitsChange::default()
+        cpuset_cpus: list(asked.cpuset_cpus)?,
+        cpuset_mems: list(asked.cpuset_mems)?,
+        io: asked.disks.iter().map(received).collect(),
+        io_weight: asked.io_weight,
     })
+}
+
+fn sent(limit: &IoLimit) -> Disk {
+    Disk {
+        device: (limit.device.major, limit.device.minor),
+        read_bps: limit.read_bps,
+        write_bps: limit.write_bps,
+        read_iops: limit.read_iops,
+        write_iops: limit.write_iops,
+    }
+}
+
+fn received(disk: &Disk) -> IoLimit {
+    let (major, minor) = disk.device;
+    IoLimit {
+        read_bps: disk.read_bps,
+        write_bps: disk.write_bps,
+        read_iops: disk.read_iops,
+        write_iops: disk.write_iops,
+        ..IoLimit::new(BlockDevice { major, minor })
+    }
 }
 
 fn row(named: &Named, stats: &Value) -> String {

@@ -10,6 +10,57 @@ use std::time::Duration;
 const GRACE: Duration = Duration::from_secs(10);
 const SIGTERM: i32 = 15;
 
+/// What it may use of disks, from its start (`run`) or from now on (`update`).
+#[derive(Debug, clap::Args)]
+pub(crate) struct DiskArgs {
+    /// Bytes read from a disk a second, as in /dev/sda:1m. May be given again
+    #[arg(long, value_name = "DEVICE:RATE", value_parser = bytes_of_device)]
+    device_read_bps: Vec<(BlockDevice, u64)>,
+    /// Bytes written to a disk a second
+    #[arg(long, value_name = "DEVICE:RATE", value_parser = bytes_of_device)]
+    device_write_bps: Vec<(BlockDevice, u64)>,
+    /// Reads from a disk a second
+    #[arg(long, value_name = "DEVICE:RATE", value_parser = number_of_device)]
+    device_read_iops: Vec<(BlockDevice, u64)>,
+    /// Writes to a disk a second
+    #[arg(long, value_name = "DEVICE:RATE", value_parser = number_of_device)]
+    device_write_iops: Vec<(BlockDevice, u64)>,
+    /// Share of the disks against others, who have 100: from 1 to 10000
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) blkio_weight: Option<u32>,
+}
+
+impl DiskArgs {
+    /// One for each disk.
+    pub(crate) fn limits(&self) -> Vec<IoLimit> {
+        let mut all: Vec<IoLimit> = Vec::new();
+        let mut of = |device: BlockDevice, set: &dyn Fn(&mut IoLimit)| match all
+            .iter_mut()
+            .find(|limit| limit.device == device)
+        {
+            Some(limit) => set(limit),
+            None => {
+                let mut limit = IoLimit::new(device);
+                set(&mut limit);
+                all.push(limit);
+            }
+        };
+        for (device, rate) in &self.device_read_bps {
+            of(*device, &|limit| limit.read_bps = Some(*rate));
+        }
+        for (device, rate) in &self.device_write_bps {
+            of(*device, &|limit| limit.write_bps = Some(*rate));
+        }
+        for (device, rate) in &self.device_read_iops {
+            of(*device, &|limit| limit.read_iops = Some(*rate));
+        }
+        for (device, rate) in &self.device_write_iops {
+            of(*device, &|limit| limit.write_iops = Some(*rate));
+        }
+        all
+    }
+}
+
 /// What one container may use.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
@@ -40,21 +91,8 @@ pub(crate) struct LimitArgs {
     #[arg(long, visible_alias = "pids-limit", value_name = "N", default_value_t = 256)]
     #[arg(allow_hyphen_values = true)]
     pids: u32,
-    /// Bytes read from a disk a second, as in /dev/sda:1m. May be given again
-    #[arg(long, value_name = "DEVICE:RATE", value_parser = bytes_of_device)]
-    device_read_bps: Vec<(BlockDevice, u64)>,
-    /// Bytes written to a disk a second
-    #[arg(long, value_name = "DEVICE:RATE", value_parser = bytes_of_device)]
-    device_write_bps: Vec<(BlockDevice, u64)>,
-    /// Reads from a disk a second
-    #[arg(long, value_name = "DEVICE:RATE", value_parser = number_of_device)]
-    device_read_iops: Vec<(BlockDevice, u64)>,
-    /// Writes to a disk a second
-    #[arg(long, value_name = "DEVICE:RATE", value_parser = number_of_device)]
-    device_write_iops: Vec<(BlockDevice, u64)>,
-    /// Share of the disks against others, who have 100: from 1 to 10000
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    blkio_weight: Option<u32>,
+    #[command(flatten)]
+    disks: DiskArgs,
     /// Limit of each process, as in nofile=1024:2048 (setrlimit(2)). May be given again
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     ulimit: Vec<Rlimit>,
@@ -90,8 +128,8 @@ impl LimitArgs {
             cpu_weight: self.cpu_weight.or(self.cpu_shares),
             cpuset_cpus: self.cpuset_cpus.clone(),
             cpuset_mems: self.cpuset_mems.clone(),
-            io: self.io(),
-            io_weight: self.blkio_weight,
+            io: self.disks.limits(),
+            io_weight: self.disks.blkio_weight,
             rlimits: self.ulimit.clone(),
             tmp_max_bytes: self.tmp_size,
             ..Limits::default()
@@ -125,34 +163,6 @@ impl LimitArgs {
                     .remedy("it is memory and swap together")
             }),
         }
-    }
-
-    fn io(&self) -> Vec<IoLimit> {
-        let mut all: Vec<IoLimit> = Vec::new();
-        let mut of = |device: BlockDevice, set: &dyn Fn(&mut IoLimit)| match all
-            .iter_mut()
-            .find(|limit| limit.device == device)
-        {
-            Some(limit) => set(limit),
-            None => {
-                let mut limit = IoLimit::new(device);
-                set(&mut limit);
-                all.push(limit);
-            }
-        };
-        for (device, rate) in &self.device_read_bps {
-            of(*device, &|limit| limit.read_bps = Some(*rate));
-        }
-        for (device, rate) in &self.device_write_bps {
-            of(*device, &|limit| limit.write_bps = Some(*rate));
-        }
-        for (device, rate) in &self.device_read_iops {
-            of(*device, &|limit| limit.read_iops = Some(*rate));
-        }
-        for (device, rate) in &self.device_write_iops {
-            of(*device, &|limit| limit.write_iops = Some(*rate));
-        }
-        all
     }
 }
 

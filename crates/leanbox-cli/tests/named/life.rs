@@ -154,6 +154,23 @@ fn stats_tell_what_it_uses_and_update_changes_what_it_may() {
 }
 
 #[test]
+fn an_update_sets_what_the_start_left_unlimited() {
+    let yard = Yard::new("unlimited");
+    yard.detach("box", &[], "while :; do :; done");
+    let stats = || common::json_of(&yard.leanbox(&["stats", "--json", "box"]).out);
+    assert_eq!(stats()["throttled_periods"], 0);
+    assert!(stats()["io_read_bytes"].is_u64(), "{}", stats());
+    let words = ["update", "--cpus", "0.1", "--cpuset-cpus", "0", "--cpuset-mems", "0"];
+    yard.leanbox(&[&words[..], &["--cpu-weight", "10", "box"]].concat()).said("");
+    assert!(within(PATIENCE, || stats()["throttled_periods"].as_u64() > Some(0)), "{}", stats());
+    let status = yard.leanbox(&["exec", "box", "cat", "/proc/self/status"]).out;
+    assert!(status.contains("Cpus_allowed_list:\t0\n"), "{status}");
+    yard.leanbox(&["update", "--cpuset-cpus", "999", "box"]).failed(1, "999 cannot be had");
+    yard.leanbox(&["update", "--device-read-bps", "/dev/null:1m", "box"]).failed(2, "/dev/null");
+    yard.leanbox(&["rm", "-f", "box"]).said("");
+}
+
+#[test]
 fn how_and_why_it_ended_is_told_until_it_is_removed() {
     let yard = Yard::new("cause");
     let cause = |name: &str| {

@@ -34,12 +34,14 @@ const ROUNDS: u32 = 20;
 /// - where our group was delegated to us (`Delegate=yes`, it is the top of a container's, or it was
 ///   given to this user), *all* its processes move to the group `main` below it;
 /// - else, where systemd runs, it is asked for a scope (`StartTransientUnit`, as
-///   `systemd-run --scope -p Delegate=yes` does), and this process alone moves there.
+///   `systemd-run --scope -p Delegate=yes` does), and this process alone moves there. An ordinary
+///   user asks the systemd of that user (`systemd-run --user`), if its bus is there.
 ///
 /// For programs that own their process, as the command does; to be called before anything of
-/// leanbox is used. A library leaves its caller where it is: templates then say what is missing.
-/// Does nothing on cgroup v1, in the root group, in a group whose parent was delegated, and for
-/// another user than root, who lacks more than that.
+/// leanbox is used but [`enter_user_namespace`](crate::enter_user_namespace), which comes first. A
+/// library leaves its caller where it is: templates then say what is missing. Does nothing on
+/// cgroup v1, in the root group, in a group whose parent was delegated, and for another user than
+/// root of its namespace.
 ///
 /// # Errors
 /// systemd refuses or does not answer, or a process cannot be moved.
@@ -52,8 +54,8 @@ pub fn make_room_for_groups() -> Result<()> {
         Ok(())
     } else if place.is_ours() {
         move_down(&place.folder)
-    } else if Path::new(SYSTEMD).is_dir() && userns::is_machine_root() {
-        ask_for_scope(&place)?;
+    } else if let Some(manager) = Manager::find() {
+        manager.ask_for_scope(&place)?;
         Layout::own_v2()?.map_or(Ok(()), |scope| move_down(&scope.folder))
     } else {
         Ok(())
@@ -108,44 +110,81 @@ fn move_down(folder: &Path) -> Result<()> {
     ))
 }
 
-/// A scope for this process alone, which systemd removes when it is empty
-/// (org.freedesktop.systemd1(5)).
-fn ask_for_scope(before: &Place) -> Result<()> {
-    let pid = std::process::id().to_string();
-    let name = format!("leanbox-{pid}.scope");
-    let Some(busctl) = BUSCTL.into_iter().find(|path| Path::new(path).is_file()) else {
-        let text = format!("busctl(1) is neither {} nor {}", BUSCTL[0], BUSCTL[1]);
-        return Err(Error::new(ErrorKind::NotFound, text).remedy(super::subtree::REMEDY));
-    };
-    let manager = [
-        "org.freedesktop.systemd1",
-        "/org/freedesktop/systemd1",
-        "org.freedesktop.systemd1.Manager",
-    ];
-    let output = std::process::Command::new(busctl)
-        .args(["--quiet", "call"])
-        .args(manager)
-        .args(["StartTransientUnit", "ssa(sv)a(sa(sv))", &name, "fail", "4"])
-        .args(["Description", "s", "containers of leanbox"])
-        .args(["PIDs", "au", "1", &pid])
-        .args(["Delegate", "b", "true"])
-        .args(["CollectMode", "s", "inactive-or-failed"])
-        .arg("0")
-        .stdin(std::process::Stdio::null())
-        .output()
-        .map_err(|error| Error::io(busctl, &error))?;
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr);
-        let text = format!("StartTransientUnit({name}): {}", why.trim());
-        return Err(Error::new(ErrorKind::Unsupported, text).remedy(super::subtree::REMEDY));
-    }
-    let until = Instant::now() + PATIENCE;
-    while Layout::own_v2()?.as_ref() == Some(before) {
-        if Instant::now() > until {
-            let text = format!("{name}: systemd has not begun it after {PATIENCE:?}");
-            return Err(Error::new(ErrorKind::Busy, text));
+/// Which systemd has our scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manager {
+    /// The machine's.
+    System,
+    /// The one that a user has had from the first login on (user@.service(5)).
+    User,
+}
+
+impl Manager {
+    fn find() -> Option<Self> {
+        if !Path::new(SYSTEMD).is_dir() {
+            None
+        } else if userns::is_machine_root() {
+            Some(Self::System)
+        } else {
+            let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+            let has_bus = |folder: PathBuf| folder.is_absolute() && folder.join("bus").exists();
+            runtime.is_some_and(has_bus).then_some(Self::User)
         }
-        crate::thread::pause(PAUSE);
     }
-    Ok(())
+
+    fn option(self) -> &'static str {
+        match self {
+            Self::System => "--system",
+            Self::User => "--user",
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::System => super::subtree::REMEDY,
+            Self::User => super::layout::REMEDY_OF_USERS,
+        }
+    }
+
+    /// A scope for this process alone, which systemd removes when it is empty
+    /// (org.freedesktop.systemd1(5)).
+    fn ask_for_scope(self, before: &Place) -> Result<()> {
+        let pid = std::process::id().to_string();
+        let name = format!("leanbox-{pid}.scope");
+        let Some(busctl) = BUSCTL.into_iter().find(|path| Path::new(path).is_file()) else {
+            let text = format!("busctl(1) is neither {} nor {}", BUSCTL[0], BUSCTL[1]);
+            return Err(Error::new(ErrorKind::NotFound, text).remedy(self.remedy()));
+        };
+        let service = [
+            "org.freedesktop.systemd1",
+            "/org/freedesktop/systemd1",
+            "org.freedesktop.systemd1.Manager",
+        ];
+        let output = std::process::Command::new(busctl)
+            .args([self.option(), "--quiet", "call"])
+            .args(service)
+            .args(["StartTransientUnit", "ssa(sv)a(sa(sv))", &name, "fail", "4"])
+            .args(["Description", "s", "containers of leanbox"])
+            .args(["PIDs", "au", "1", &pid])
+            .args(["Delegate", "b", "true"])
+            .args(["CollectMode", "s", "inactive-or-failed"])
+            .arg("0")
+            .stdin(std::process::Stdio::null())
+            .output()
+            .map_err(|error| Error::io(busctl, &error))?;
+        if !output.status.success() {
+            let why = String::from_utf8_lossy(&output.stderr);
+            let text = format!("StartTransientUnit({name}): {}", why.trim());
+            return Err(Error::new(ErrorKind::Unsupported, text).remedy(self.remedy()));
+        }
+        let until = Instant::now() + PATIENCE;
+        while Layout::own_v2()?.as_ref() == Some(before) {
+            if Instant::now() > until {
+                let text = format!("{name}: systemd has not begun it after {PATIENCE:?}");
+                return Err(Error::new(ErrorKind::Busy, text));
+            }
+            crate::thread::pause(PAUSE);
+        }
+        Ok(())
+    }
 }

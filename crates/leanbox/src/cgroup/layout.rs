@@ -10,6 +10,10 @@ use crate::{Error, ErrorKind, Limits, Result, probe, userns};
 use rustix::fs::Access;
 use std::path::{Component, Path, PathBuf};
 
+/// What an ordinary user can do where no group is at hand.
+pub(super) const REMEDY_OF_USERS: &str = "have one delegated: systemd-run --user --scope \
+    -p Delegate=yes …; or go without limits (--cgroups disabled)";
+
 /// The two interfaces of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
@@ -126,10 +130,7 @@ impl Layout {
                 )
                 .remedy(match userns::is_machine_root() {
                     true => "mount one, or have it delegated: systemd-run -p Delegate=yes …",
-                    false => {
-                        "have one delegated: systemd-run --user --scope -p Delegate=yes …; or go \
-                         without limits (--cgroups disabled)"
-                    }
+                    false => REMEDY_OF_USERS,
                 }));
             }
         }

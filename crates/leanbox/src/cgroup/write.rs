@@ -22,7 +22,9 @@ pub(super) fn check(places: &[Hierarchy], limits: &Limits, running: bool) -> Res
     if let Some((_, name, what)) = controllers.iter().find(|(is_missing, ..)| *is_missing) {
         if running {
             let text = format!("the container is in no group of the {name} controller");
-            let remedy = format!("its slot is if the template has {what}, whatever they say");
+            let remedy = format!(
+                "its slot is, where there is one, if the template is updatable or has {what}"
+            );
             return Err(Error::new(ErrorKind::Unsupported, text).remedy(remedy));
         }
         let text = format!("no mounted cgroup hierarchy lets us use the {name} controller");

@@ -40,7 +40,8 @@ impl Container {
     /// # Errors
     /// `InvalidInput` for what makes no sense; `Busy` for a memory limit below what is in use;
     /// `Unsupported` for a controller whose groups the template's slots are not in, since it has
-    /// no such limit; `Gone` if it has ended.
+    /// no such limit and is not [updatable](crate::TemplateBuilder::updatable); `Gone` if it has
+    /// ended.
     pub fn update(&self, change: &LimitsChange) -> Result<()> {
         change.applied_to(&Limits::default()).validate()?;
         let slot = self.grouped("update")?;
