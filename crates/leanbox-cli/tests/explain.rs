@@ -5,10 +5,11 @@
 mod common;
 
 use common::{Done, Place, place};
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
-const APPLETS: &str = "mkdir touch chown mount chroot nc tail";
+const APPLETS: &str = "mkdir touch chown mount chroot nc tail cp chmod";
 
 fn explained(place: &Place, options: &[&str], script: &str) -> Done {
     place.sh(&[&["--explain"], options].concat(), script)
@@ -23,7 +24,7 @@ fn with_applets(name: &str) -> Place {
 }
 
 /// What a script is refused, and the options that end that.
-const REFUSED: [(&str, &str, &[&str]); 10] = [
+const REFUSED: [(&str, &str, &[&str]); 13] = [
     ("mkdir /data", "mkdir(\"/data\") EROFS: the root is read-only; --writable", &["--writable"]),
     (
         "touch /app/x",
@@ -44,6 +45,21 @@ const REFUSED: [(&str, &str, &[&str]); 10] = [
         "chroot / true",
         "chroot(\"/\") EPERM: the seccomp profile; --cap-add SYS_CHROOT",
         &["--cap-add", "SYS_CHROOT"],
+    ),
+    (
+        "touch /tmp/x; chmod 0 /tmp/x; cat /tmp/x",
+        "openat(\"/tmp/x\") EACCES: the file's permission bits; --user, --cap-add DAC_OVERRIDE",
+        &["--cap-add", "DAC_OVERRIDE"],
+    ),
+    (
+        "ulimit -n 5000",
+        "prlimit64(nofile) EPERM: the hard limit nofile of a process; --ulimit nofile=N",
+        &["--ulimit", "nofile=5000"],
+    ),
+    (
+        "cat /proc/timer_list",
+        "openat(\"/proc/timer_list\") ok: /proc/timer_list tells of the machine, and is masked; no",
+        &[],
     ),
     ("cat /dev/fuse", "ENOENT: /dev/fuse is not there; --device /dev/fuse", &[]),
     ("ls /sys", "ENOENT: there is no /sys; no option allows it", &[]),
@@ -82,6 +98,24 @@ fn each_refusal_is_named_with_the_option_that_ends_it() {
         assert!(!done.err.contains(line), "{script} with {remedy:?}: {done:?}");
         assert_eq!(done.code, 0, "{script} with {remedy:?}: {done:?}");
     }
+}
+
+#[test]
+fn what_is_mounted_is_named_with_the_option_that_it_lacks() {
+    let place = with_applets("explain-mounts");
+    fs::create_dir(place.0.join("volume")).unwrap();
+    let volume = format!("{}/volume:/vol", place.0.display());
+    let read_only = explained(&place, &["-v", &format!("{volume}:ro")], "touch /vol/x");
+    let line = "EROFS: /vol is read-only; leave :ro out of the volume";
+    assert!(read_only.err.contains(line), "{read_only:?}");
+    let writable = explained(&place, &["-v", &volume, "--cap-add", "DAC_OVERRIDE"], "touch /vol/x");
+    assert!(!writable.err.contains("read-only"), "{writable:?}");
+    let script = "cp /bin/busybox /x/busybox; /x/busybox true";
+    let no_exec = explained(&place, &["--tmpfs", "/x:noexec"], script);
+    let line = "EACCES: nothing is executed from /x; --tmpfs /x:exec, or";
+    assert!(no_exec.err.contains(line), "{no_exec:?}");
+    let exec = explained(&place, &["--tmpfs", "/x:exec"], script);
+    assert_eq!((exec.code, exec.err.contains("nothing is executed")), (0, false), "{exec:?}");
 }
 
 #[test]

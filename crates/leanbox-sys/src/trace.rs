@@ -13,6 +13,8 @@ const GET_SYSCALL_INFO: usize = 0x420e;
 /// System calls tell themselves apart from signals, what is forked or cloned is seized too, an exec
 /// is told, and all of them are killed when the tracer ends.
 const OPTIONS: usize = 1 | 2 | 4 | 8 | 0x10 | 0x10_0000;
+/// `AUDIT_ARCH_X86_64`.
+const ARCH: u32 = 0xc000_003e;
 /// `__WNOTHREAD`: only what this thread has seized.
 const OF_THIS_THREAD: i32 = 0x2000_0000;
 
@@ -31,6 +33,8 @@ pub enum Event {
         nr: u64,
         /// Its arguments.
         args: [u64; 6],
+        /// Whether the number is of another architecture's table (32-bit calls of this machine).
+        is_foreign: bool,
     },
     /// Its call has ended with this errno, or 0.
     Ended(i32),
@@ -102,7 +106,10 @@ fn of_call(pid: i32) -> Result<Event> {
     unsafe { call(nr::PTRACE, args) }?;
     let [first, a, b, c, d, e, f, _] = info.words;
     match info.op {
-        1 => Ok(Event::Call { nr: first, args: [a, b, c, d, e, f] }),
+        1 => {
+            let (args, is_foreign) = ([a, b, c, d, e, f], info.arch != ARCH);
+            Ok(Event::Call { nr: first, args, is_foreign })
+        }
         // The value, and whether it is an error.
         2 if a & 0xff != 0 => Ok(Event::Ended((first as i64).wrapping_neg() as i32)),
         2 => Ok(Event::Ended(0)),

@@ -31,7 +31,8 @@ pub struct Explanation {
 pub struct Refusal {
     /// As strace(1) has it, with what matters of its arguments: `mkdir("/data")`.
     pub call: String,
-    /// The errno's name; `SIGSYS` of one that was killed for it.
+    /// The errno's name; `SIGSYS` of one that was killed for it, `ok` of one that succeeded and
+    /// did less than it does elsewhere.
     pub error: String,
     /// How often.
     pub count: u64,
@@ -53,8 +54,14 @@ pub enum Reason {
     ReadOnly(String),
     /// No program is executed from what is mounted at this place.
     NoExec(String),
+    /// What is at this place in `/proc` tells of the machine, and is hidden.
+    Masked(String),
     /// The permission bits of a file: the program's user is not who may.
     Permission,
+    /// What is in `/proc` of a process that is not the program's to look into.
+    OtherProcess,
+    /// Set-user-id and set-group-id bits of a program have no effect (`no_new_privs`).
+    NoSetId,
     /// A device that is not in `/dev`.
     NoDevice(String),
     /// There is no `/sys`.
@@ -67,12 +74,12 @@ pub enum Reason {
     RefusedAddress,
     /// Its limit of processes.
     Processes,
-    /// Its limit of open files (`RLIMIT_NOFILE`).
-    Descriptors,
+    /// This limit of each process, by its name of `--ulimit`.
+    Ulimit(&'static str),
+    /// This one's hard limit, which no process may raise.
+    HardLimit(&'static str),
     /// What is mounted at this place is full.
     Full(String),
-    /// Its limit of locked memory (`RLIMIT_MEMLOCK`).
-    LockedMemory,
     /// This kernel has no such call.
     Kernel,
     /// It would trace what is traced already, for this explanation.
@@ -100,16 +107,19 @@ impl fmt::Display for Reason {
             Self::ReadOnly(mount) if mount == "/" => out.write_str("the root is read-only"),
             Self::ReadOnly(mount) => write!(out, "{mount} is read-only"),
             Self::NoExec(mount) => write!(out, "nothing is executed from {mount}"),
+            Self::Masked(path) => write!(out, "{path} tells of the machine, and is masked"),
             Self::Permission => out.write_str("the file's permission bits"),
+            Self::OtherProcess => out.write_str("the process is another user's"),
+            Self::NoSetId => out.write_str("its set-user-id bits have no effect"),
             Self::NoDevice(path) => write!(out, "{path} is not there"),
             Self::NoSysfs => out.write_str("there is no /sys"),
             Self::NoTerminal => out.write_str("there is no terminal"),
             Self::NoNetwork => out.write_str("its network is loopback only"),
             Self::RefusedAddress => out.write_str("its network refuses that address"),
             Self::Processes => out.write_str("the limit of processes"),
-            Self::Descriptors => out.write_str("the limit of open files"),
+            Self::Ulimit(name) => write!(out, "the limit {name} of a process (setrlimit(2))"),
+            Self::HardLimit(name) => write!(out, "the hard limit {name} of a process"),
             Self::Full(mount) => write!(out, "{mount} is full"),
-            Self::LockedMemory => out.write_str("the limit of locked memory"),
             Self::Kernel => out.write_str("this kernel has no such call"),
             Self::Watched => out.write_str("it is traced already, to explain"),
         }

@@ -13,6 +13,7 @@ pub use change::LimitsChange;
 pub use device::{BlockDevice, IoLimit};
 pub use id_list::IdList;
 pub use rlimit::Rlimit;
+pub(crate) use rlimit::name_of as name_of_rlimit;
 pub use size::{parse_bytes, parse_cpus};
 
 use crate::{Error, Result};

@@ -273,6 +273,8 @@ fn the_host_of_a_paused_container_that_is_killed() {
     let pool = Pool::new(&template, 1).unwrap();
     let _runs = spawn(&pool, BUSY);
     let container = spawn(&pool, &format!("({BUSY}) & {BUSY}"));
+    // With its launcher.
+    assert!(within(Duration::from_secs(60), || members(&container).len() == 3));
     container.pause().unwrap();
     println!("paused {}", owner_of(&container));
     loop {
@@ -288,7 +290,8 @@ fn what_a_killed_host_had_paused_dies_with_it() {
     let root = busybox("host-killed");
     let (mut victim, name) = start_host(&root);
     let of_it = || host::processes().into_iter().filter(|pid| is_of(*pid, &name)).count();
-    assert!(within(Duration::from_secs(20), || of_it() > 4), "two slots, one of them paused");
+    let both = within(Duration::from_secs(60), || of_it() > 4);
+    assert!(both, "two slots, one of them paused, have {} processes", of_it());
     std::thread::scope(|scope| {
         // Whoever waits for the lock of its record has it first: nobody reclaims before.
         let held = scope.spawn(|| records_of(&victim).iter().map(locked).collect::<Vec<_>>());

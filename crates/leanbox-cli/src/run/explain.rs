@@ -47,8 +47,9 @@ fn option_for(reason: &Reason) -> String {
         Reason::NoNetwork => "--network nat",
         Reason::RefusedAddress => "--allow HOST:PORT",
         Reason::Processes => "--pids N",
-        Reason::Descriptors => "--ulimit nofile=N",
-        Reason::LockedMemory => "--ulimit memlock=BYTES",
+        Reason::Ulimit(name) | Reason::HardLimit(name) => return format!("--ulimit {name}=N"),
+        Reason::OtherProcess => "--cap-add SYS_PTRACE, but for process 1",
+        Reason::NoSetId => "--user, for the run or for leanbox exec",
         Reason::Watched => "leave --explain out",
         _ => NOTHING,
     };

@@ -2,6 +2,7 @@
 //! its family.
 
 use super::place;
+use crate::limits;
 
 /// The longest path that is shown.
 const SHOWN_MAX: usize = 200;
@@ -21,6 +22,8 @@ enum Matters {
     Address(usize, usize),
     /// The family of a socket.
     Family,
+    /// A resource of setrlimit(2).
+    Resource(usize),
     /// A number.
     Number(usize),
     /// None.
@@ -52,6 +55,8 @@ fn matters(name: &str) -> Matters {
         "connect" | "bind" => Matters::Address(1, 2),
         "sendto" => Matters::Address(4, 5),
         "socket" | "socketpair" => Matters::Family,
+        "setrlimit" => Matters::Resource(0),
+        "prlimit64" => Matters::Resource(1),
         "setuid" | "setgid" | "kill" | "tkill" | "ptrace" | "personality" | "setns" | "unshare"
         | "prctl" => Matters::Number(0),
         _ => Matters::Nothing,
@@ -83,6 +88,7 @@ pub(super) fn tell(pid: i32, name: &str, args: &[u64; 6]) -> Told {
             (address.map_or_else(|| "?".into(), |address| address.escape_debug().to_string()), None)
         }
         Matters::Family => (family(args[0]), None),
+        Matters::Resource(at) => (limits::name_of_rlimit(args[at]).unwrap_or("?").into(), None),
         Matters::Number(at) => (descriptor(at).to_string(), None),
         Matters::Nothing => (String::new(), None),
     };

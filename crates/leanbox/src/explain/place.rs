@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// The longest path of the kernel.
@@ -18,6 +18,8 @@ pub(super) struct Mount {
     pub(super) point: String,
     pub(super) read_only: bool,
     pub(super) no_exec: bool,
+    /// Whether it hides what is there, as something else than a part of /proc in /proc does.
+    pub(super) is_mask: bool,
 }
 
 /// A text that ends with NUL; as much of it as can be read.
@@ -67,6 +69,39 @@ fn link_of(pid: i32, name: &str) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/{name}")).ok()
 }
 
+/// The program of a process, if it has set-user-id or set-group-id bits of others, which have no
+/// effect.
+pub(super) fn without_set_ids(pid: i32) -> Option<String> {
+    const SET_USER: u32 = 0o4000;
+    /// Without the right to execute it is a mark for locks.
+    const SET_GROUP: u32 = 0o2010;
+    let program = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let effective = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+        line.split_whitespace().nth(1)?.parse::<u32>().ok()
+    };
+    let mode = program.mode();
+    let user = mode & SET_USER != 0 && Some(program.uid()) != effective("Uid:");
+    let group = mode & SET_GROUP == SET_GROUP && Some(program.gid()) != effective("Gid:");
+    (user || group).then(|| link_of(pid, "exe")).flatten().map(|path| path.display().to_string())
+}
+
+/// Whether a thread has a signal to get that is for it alone.
+pub(super) fn has_pending(pid: i32, signal: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let pending = status.lines().find_map(|line| line.strip_prefix("SigPnd:"));
+    let bits = pending.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
+    bits.is_some_and(|bits| bits >> (signal - 1) & 1 == 1)
+}
+
+/// Whether a process has a soft limit of that name in `/proc/PID/limits`.
+pub(super) fn is_limited(pid: i32, name: &str) -> bool {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix(name));
+    line.is_some_and(|rest| rest.split_whitespace().next() != Some("unlimited"))
+}
+
 /// The mount that a path is on, by its words alone.
 pub(super) fn mount_of(pid: i32, path: &str) -> Option<Mount> {
     mount_in(&fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok()?, path)
@@ -78,12 +113,13 @@ fn mount_in(mounts: &str, path: &str) -> Option<Mount> {
         let (head, tail) = line.split_once(" - ")?;
         let fields: Vec<&str> = head.split(' ').collect();
         let (point, own) = (fields.get(4)?, fields.get(5)?);
-        let of_all = tail.split(' ').nth(2)?;
+        let (kind, of_all) = (tail.split(' ').next()?, tail.split(' ').nth(2)?);
         let has = |options: &str, name: &str| options.split(',').any(|option| option == name);
         Some(Mount {
             point: (*point).to_string(),
             read_only: has(own, "ro") || has(of_all, "ro"),
             no_exec: has(own, "noexec"),
+            is_mask: point.starts_with("/proc/") && kind != "proc",
         })
     };
     mounts
@@ -133,7 +169,8 @@ mod tests {
 
     const MOUNTS: &str = "1 0 8:1 /root / ro,nosuid - ext4 /dev/x rw\n\
         2 1 0:5 / /tmp rw,nosuid,noexec - tmpfs tmpfs rw,size=4k\n\
-        3 1 0:6 / /proc rw - proc proc rw\n4 3 0:6 /sys /proc/sys ro - proc proc rw\n";
+        3 1 0:6 / /proc rw - proc proc rw\n4 3 0:6 /sys /proc/sys ro - proc proc rw\n\
+        5 3 0:7 / /proc/kcore ro - tmpfs tmpfs rw\n";
 
     #[test]
     fn a_path_is_on_the_nearest_mount_above() {
@@ -142,6 +179,7 @@ mod tests {
         assert_eq!((at("/tmp/x").point.as_str(), at("/tmp/x").no_exec), ("/tmp", true));
         assert_eq!(at("/tmpfile").point, "/");
         assert!(at("/proc/sys/kernel").read_only && !at("/proc/self").read_only);
+        assert!(at("/proc/kcore").is_mask && !at("/proc/sys/kernel").is_mask);
     }
 
     #[test]

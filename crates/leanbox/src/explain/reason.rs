@@ -1,10 +1,11 @@
-//! Why a call was refused: from the policy, the errno and what the call was about. Values only.
+//! Why a call was refused: from the policy, the errno, what the call was about, and the limits that
+//! its process has.
 
-use super::place::Mount;
+use super::place::{self, Mount};
 use super::{Lift, Reason};
 use crate::filter::Policy;
 use crate::security::Rights;
-use crate::{Capability, Network, Profile, Result, Security};
+use crate::{Capability, Network, Profile, Result, Security, limits};
 use rustix::io::Errno;
 
 /// What a template was asked for that decides what is refused.
@@ -20,6 +21,7 @@ pub(crate) struct Facts {
 /// A call that failed.
 #[derive(Debug)]
 pub(super) struct Failed<'a> {
+    pub(super) pid: i32,
     pub(super) nr: u32,
     pub(super) name: &'a str,
     pub(super) args: &'a [u64; 6],
@@ -67,10 +69,8 @@ impl Facts {
             Errno::NETUNREACH if self.loopback_only => Some(Reason::NoNetwork),
             Errno::HOSTUNREACH if self.refuses_addresses => Some(Reason::RefusedAddress),
             Errno::AGAIN if is_clone(failed.name) => Some(Reason::Processes),
-            Errno::MFILE => Some(Reason::Descriptors),
             Errno::NOSPC => Some(Reason::Full(at())),
-            Errno::NOMEM if failed.name.starts_with("mlock") => Some(Reason::LockedMemory),
-            _ => None,
+            errno => ulimit(failed, errno).map(Reason::Ulimit),
         }
     }
 
@@ -80,14 +80,24 @@ impl Facts {
             Some(mount) if mount.no_exec && name.starts_with("execve") => {
                 return Some(Reason::NoExec(mount.point.clone()));
             }
-            _ if name.starts_with("mlock") => return Some(Reason::LockedMemory),
+            Some(mount) if mount.is_mask => return Some(Reason::Masked(mount.point.clone())),
             _ if matches!(name, "connect" | "sendto") && self.refuses_addresses => {
                 return Some(Reason::RefusedAddress);
             }
             _ => {}
         }
+        if let "setrlimit" | "prlimit64" = name {
+            let at = usize::from(name == "prlimit64");
+            return limits::name_of_rlimit(failed.args[at]).map(Reason::HardLimit);
+        }
+        if let Some(limit) = ulimit(failed, failed.errno) {
+            return Some(Reason::Ulimit(limit));
+        }
         if name == "ptrace" {
             return Some(Reason::Watched);
+        }
+        if let Some(owner) = failed.path.and_then(owner_in_proc) {
+            return Some(owner);
         }
         match right_for(name) {
             Some(Right::Slot(capability)) if !self.capabilities.contains(&capability) => {
@@ -118,6 +128,35 @@ impl Facts {
 
 fn passes(policy: Option<&Policy>, nr: u32, args: &[u64; 6]) -> bool {
     policy.is_none_or(|policy| policy.decide(nr, args).allows())
+}
+
+/// The limit of a process that such a failure is for (getrlimit(2)).
+fn ulimit(failed: &Failed<'_>, errno: Errno) -> Option<&'static str> {
+    let has = |name: &str| place::is_limited(failed.pid, name);
+    match (errno, failed.name) {
+        (Errno::MFILE, "mq_open") => Some("msgqueue"),
+        (Errno::MFILE, _) => Some("nofile"),
+        (Errno::FBIG, _) if has("Max file size") => Some("fsize"),
+        (Errno::NOMEM | Errno::PERM | Errno::AGAIN, "mlock" | "mlock2" | "mlockall") => {
+            Some("memlock")
+        }
+        (Errno::NOMEM, "mmap" | "mremap") if has("Max address space") => Some("as"),
+        (Errno::NOMEM, "mmap" | "mprotect") if has("Max data size") => Some("data"),
+        (Errno::AGAIN, "timer_create" | "rt_sigqueueinfo" | "timerfd_create") => Some("sigpending"),
+        (Errno::ACCESS, "setpriority") => Some("nice"),
+        (Errno::PERM, "sched_setscheduler" | "sched_setattr" | "sched_setparam") => Some("rtprio"),
+        _ => None,
+    }
+}
+
+/// Whose a file in `/proc` is that the program may not open: a process's, or the machine's.
+fn owner_in_proc(path: &str) -> Option<Reason> {
+    let name = path.strip_prefix("/proc/")?.split('/').next()?;
+    match name.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => Some(Reason::OtherProcess),
+        false if matches!(name, "self" | "thread-self" | "sys") => None,
+        false => Some(Reason::Machine),
+    }
 }
 
 fn is_clone(name: &str) -> bool {
@@ -156,9 +195,8 @@ fn right_for(name: &str) -> Option<Right> {
         "capset" => Right::Slot(C::Setpcap),
         "mknod" | "mknodat" | "settimeofday" | "clock_settime" | "clock_adjtime" | "adjtimex"
         | "reboot" | "syslog" | "init_module" | "finit_module" | "delete_module" | "bpf"
-        | "iopl" | "ioperm" | "swapon" | "swapoff" | "acct" | "setpriority"
-        | "sched_setscheduler" | "sched_setattr" | "setrlimit" | "prlimit64"
-        | "perf_event_open" | "kexec_load" => Right::Machine,
+        | "iopl" | "ioperm" | "swapon" | "swapoff" | "acct" | "setpriority" | "perf_event_open"
+        | "kexec_load" => Right::Machine,
         _ => return None,
     })
 }
@@ -174,7 +212,8 @@ mod tests {
     }
 
     fn failed(name: &'static str, args: &'static [u64; 6], errno: Errno) -> Failed<'static> {
-        Failed { nr: names::number(name).unwrap(), name, args, errno, path: None, mount: None }
+        let nr = names::number(name).unwrap();
+        Failed { pid: 0, nr, name, args, errno, path: None, mount: None }
     }
 
     #[test]
@@ -205,6 +244,27 @@ mod tests {
         assert_eq!(strict.reason(&trace), Some(Reason::Watched));
         let unreachable = failed("connect", &[0; 6], Errno::NETUNREACH);
         assert_eq!(strict.reason(&unreachable), Some(Reason::NoNetwork));
+    }
+
+    #[test]
+    fn limits_of_a_process_are_told_by_their_names() {
+        let strict = facts(Security::Strict, &[]);
+        let reason = |name, args, errno| strict.reason(&failed(name, args, errno));
+        let files = reason("openat", &[0; 6], Errno::MFILE);
+        assert_eq!(files, Some(Reason::Ulimit("nofile")));
+        let raised = reason("prlimit64", &[0, 7, 0, 0, 0, 0], Errno::PERM);
+        assert_eq!(raised, Some(Reason::HardLimit("nofile")));
+        assert_eq!(reason("setpriority", &[0; 6], Errno::ACCESS), Some(Reason::Ulimit("nice")));
+        // Nobody set a limit.
+        assert_eq!(reason("write", &[1, 0, 0, 0, 0, 0], Errno::FBIG), None);
+    }
+
+    #[test]
+    fn what_is_in_proc_is_a_process_s_or_the_machine_s() {
+        assert_eq!(owner_in_proc("/proc/1/environ"), Some(Reason::OtherProcess));
+        assert_eq!(owner_in_proc("/proc/kmsg"), Some(Reason::Machine));
+        assert_eq!(owner_in_proc("/proc/self/mem"), None);
+        assert_eq!(owner_in_proc("/etc/shadow"), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::call::{self, Told};
 use super::reason::{Facts, Failed};
-use super::{Explanation, Refusal, place};
+use super::{Explanation, Lift, Reason, Refusal, place};
 use crate::filter::names;
 use crate::{Error, ErrorKind, Result, thread};
 use leanbox_sys::trace::{self, Event};
@@ -18,6 +18,11 @@ const STACK_BYTES: usize = 256 << 10;
 const KEPT_MAX: usize = 200;
 /// SIGSYS (signal(7)): what a filter kills with.
 const SIGSYS: i32 = 31;
+/// ENOSYS.
+const NO_SUCH_CALL: i32 = 38;
+/// Instead of an errno's name.
+const KILLED: &str = "SIGSYS";
+const DONE: &str = "ok";
 
 /// A thread that watches.
 #[derive(Debug)]
@@ -35,7 +40,10 @@ impl Tracer {
             Ok(Ok(())) => Ok(Self(thread)),
             Ok(Err(errno)) => {
                 let error = Error::syscall("ptrace(PTRACE_SEIZE)", errno).during("explain");
-                Err(error.remedy("it takes a kernel.yama.ptrace_scope of 2 at most"))
+                Err(match errno {
+                    Errno::PERM => error.remedy("it takes a kernel.yama.ptrace_scope of 2 at most"),
+                    _ => error,
+                })
             }
             Err(_) => {
                 Err(Error::new(ErrorKind::Gone, "explain: the container died before its start"))
@@ -58,10 +66,17 @@ fn pid_of(container: BorrowedFd<'_>) -> Result<i32> {
         .ok_or_else(|| Error::new(ErrorKind::Gone, "explain: the container died before its start"))
 }
 
+/// A call that somebody is in.
+struct Call {
+    nr: u64,
+    args: [u64; 6],
+    is_foreign: bool,
+}
+
 /// What is known of each process: the call it is in.
 struct Watch {
     facts: Facts,
-    calls: HashMap<i32, (u64, [u64; 6])>,
+    calls: HashMap<i32, Call>,
     /// Once it is the program, and not what starts it.
     is_program: bool,
     places: HashMap<(String, String), usize>,
@@ -95,18 +110,24 @@ fn watch(pid: i32, facts: Facts, tell: &Sender<Result<(), Errno>>) -> Explanatio
 impl Watch {
     fn see(&mut self, pid: i32, event: Event) {
         match event {
-            Event::Call { nr, args } => drop(self.calls.insert(pid, (nr, args))),
-            Event::Exec => self.is_program = true,
+            Event::Call { nr, args, is_foreign } => {
+                self.calls.insert(pid, Call { nr, args, is_foreign });
+            }
+            Event::Exec => {
+                self.is_program = true;
+                if let Some(path) = place::without_set_ids(pid) {
+                    self.refuse(format!("execve({path:?})"), DONE, Reason::NoSetId);
+                }
+            }
             Event::Ended(errno) => {
-                let call = self.calls.remove(&pid);
-                if let Some((nr, args)) = call.filter(|_| errno != 0 && self.is_program) {
-                    self.failed(pid, nr, &args, Errno::from_raw_os_error(errno));
+                if let Some(call) = self.calls.remove(&pid).filter(|_| self.is_program) {
+                    self.ended(pid, &call, errno);
                 }
             }
             Event::Killed(signal) => {
                 let call = self.calls.remove(&pid);
-                if let Some((nr, args)) = call.filter(|_| signal == SIGSYS && self.is_program) {
-                    self.failed_as(pid, nr, &args, Errno::PERM, "SIGSYS");
+                if let Some(call) = call.filter(|_| signal == SIGSYS && self.is_program) {
+                    self.failed_as(pid, &call, Errno::PERM, KILLED);
                 }
             }
             Event::Gone => drop(self.calls.remove(&pid)),
@@ -114,26 +135,61 @@ impl Watch {
         }
     }
 
-    fn failed(&mut self, pid: i32, nr: u64, args: &[u64; 6], errno: Errno) {
-        let code = u16::try_from(errno.raw_os_error()).unwrap_or(0);
-        self.failed_as(pid, nr, args, errno, &names::errno_name(code));
+    /// `errno`: 0 if it succeeded.
+    fn ended(&mut self, pid: i32, call: &Call, errno: i32) {
+        // The only thread of a process that a filter kills sees its call end, and the signal next.
+        if (call.is_foreign || errno == NO_SUCH_CALL) && place::has_pending(pid, SIGSYS) {
+            self.failed_as(pid, call, Errno::PERM, KILLED);
+        } else if errno == 0 {
+            self.succeeded(pid, call);
+        } else {
+            let code = u16::try_from(errno).unwrap_or(0);
+            let errno = Errno::from_raw_os_error(errno);
+            self.failed_as(pid, call, errno, &names::errno_name(code));
+        }
     }
 
-    fn failed_as(&mut self, pid: i32, nr: u64, args: &[u64; 6], errno: Errno, error: &str) {
-        let Ok(nr) = u32::try_from(nr) else { return };
+    /// What can be opened and has nothing in it.
+    fn succeeded(&mut self, pid: i32, call: &Call) {
+        let name = u32::try_from(call.nr).ok().and_then(names::name);
+        let Some(name) = name.filter(|name| name.starts_with("open") && !call.is_foreign) else {
+            return;
+        };
+        let Told { words, path } = call::tell(pid, name, &call.args);
+        let Some(path) = path.filter(|path| path.starts_with("/proc/")) else { return };
+        if let Some(mount) = place::mount_of(pid, &path).filter(|mount| mount.is_mask) {
+            self.refuse(words, DONE, Reason::Masked(mount.point));
+        }
+    }
+
+    fn failed_as(&mut self, pid: i32, call: &Call, errno: Errno, error: &str) {
+        let Ok(nr) = u32::try_from(call.nr) else { return };
+        if call.is_foreign {
+            // Its numbers are not those of our policy, which lets none of them pass.
+            if error == KILLED {
+                let words = format!("call {nr} of another architecture");
+                self.refuse(words, error, Reason::Filter(Lift::Profile));
+            }
+            return;
+        }
         let name = names::name(nr).map_or_else(|| format!("call {nr}"), str::to_string);
-        let Told { words, path } = call::tell(pid, &name, args);
+        let Told { words, path } = call::tell(pid, &name, &call.args);
         let mount = path.as_deref().and_then(|path| place::mount_of(pid, path));
         let path = path.as_deref();
-        let failed = Failed { nr, name: &name, args, errno, path, mount };
-        let Some(reason) = self.facts.reason(&failed) else { return };
+        let failed = Failed { pid, nr, name: &name, args: &call.args, errno, path, mount };
+        if let Some(reason) = self.facts.reason(&failed) {
+            self.refuse(words, error, reason);
+        }
+    }
+
+    fn refuse(&mut self, call: String, error: &str, reason: Reason) {
         let refusals = &mut self.explanation.refusals;
-        match self.places.get(&(words.clone(), error.to_string())) {
+        match self.places.get(&(call.clone(), error.to_string())) {
             Some(at) => refusals[*at].count += 1,
             None if refusals.len() == KEPT_MAX => self.explanation.more += 1,
             None => {
-                self.places.insert((words.clone(), error.to_string()), refusals.len());
-                refusals.push(Refusal { call: words, error: error.to_string(), count: 1, reason });
+                self.places.insert((call.clone(), error.to_string()), refusals.len());
+                refusals.push(Refusal { call, error: error.to_string(), count: 1, reason });
             }
         }
     }

@@ -30,6 +30,12 @@ const NAMES: [(&str, Resource); 16] = [
     ("stack", Resource::Stack),
 ];
 
+/// The name of the kernel's number.
+pub(crate) fn name_of(resource: u64) -> Option<&'static str> {
+    let known = NAMES.iter().find(|(_, known)| *known as u64 == resource);
+    known.map(|(name, _)| *name)
+}
+
 /// A limit of each process in the container (setrlimit(2)): `nofile=1024:2048`, soft and hard.
 /// The program may change the soft one, and lower the hard one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

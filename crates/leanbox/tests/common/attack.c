@@ -7,8 +7,10 @@
 #include <linux/fs.h>
 #include <mqueue.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -373,6 +375,35 @@ static int abstract(const char *name, int makes) {
     return bind(s, (struct sockaddr *)&at, length) || listen(s, 1);
 }
 
+static void *make_folder(void *path) {
+    mkdir(path, 0755);
+    return NULL;
+}
+
+static void *become_mkdir(void *path) {
+    execl("/bin/mkdir", "mkdir", path, (char *)NULL);
+    return NULL;
+}
+
+// Folders that cannot be made, each by somebody else: a thread, a child by vfork, an orphan, and a
+// program that a thread has become.
+static void folders(void) {
+    pthread_t thread;
+    char *words[] = {"mkdir", "/of-vfork", NULL}, *none[] = {NULL};
+    pid_t child;
+    pthread_create(&thread, NULL, make_folder, "/of-thread");
+    pthread_join(thread, NULL);
+    if (posix_spawn(&child, "/bin/mkdir", NULL, NULL, words, none) == 0) waitpid(child, NULL, 0);
+    if ((child = fork()) == 0) {
+        if (fork() == 0) make_folder("/of-orphan");
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    usleep(200000);
+    pthread_create(&thread, NULL, become_mkdir, "/of-exec");
+    pause();
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     const char *with = argc > 2 ? argv[2] : "0";
@@ -401,6 +432,9 @@ int main(int argc, char **argv) {
     WORD("pids", pids(atoi(with)));
     WORD("held-end", held_end());
     WORD("foreign-call", foreign_call());
+    WORD("folders", folders());
+    WORD("call", say("call", syscall(atol(with), argc > 3 ? atol(argv[3]) : 0,
+                                     argc > 4 ? atol(argv[4]) : 0, 0)));
     WORD("abstract", NAMED("abstract", abstract(with, 0)));
     WORD("abstract-own", (abstract(with, 1), NAMED("abstract", abstract(with, 0))));
     WORD("ids", printf("%d %d\n", (int)geteuid(), (int)getegid()));
