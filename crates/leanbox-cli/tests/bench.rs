@@ -277,9 +277,14 @@ fn ctrl_c_in_any_benchmark_leaves_nothing() {
         let words = [&["bench"], words].concat();
         let running = Running::start(&place, place.leanbox(&words).process_group(0));
         running.await_text(text);
+        let pid = running.child.id();
+        // What it registers comes after it heeds signals.
+        within_seconds(30, "it has begun", || {
+            let all = children_of(pid).into_iter().chain([pid]);
+            all.map(records_of).sum::<usize>() > 0
+        });
         std::thread::sleep(Duration::from_millis(300));
         running.signal("INT");
-        let pid = running.child.id();
         let (code, out) = running.end();
         assert_eq!(code, 130, "{words:?}: {out}");
         assert_eq!(records_of(pid), 0, "{words:?}");

@@ -297,7 +297,8 @@ fn there_are_never_more_containers_than_the_most() {
     let root = busybox("shared-most");
     let template = shared(&root);
     for ready in RESERVES {
-        let wait = Duration::from_millis(200);
+        // Long enough for those that are being made to become ready.
+        let wait = Duration::from_secs(2);
         let pool = Pool::builder(&template).ready(ready).max(2).wait(wait).build().unwrap();
         let running = [sleeper(&pool), sleeper(&pool)];
         assert_eq!(Command::new("true").status(&pool).unwrap_err().kind(), ErrorKind::Busy);
