@@ -64,7 +64,9 @@ fn answer(done: leanbox_sys::Result<Option<Fd>>) {
         Ok(opened) => (0, opened),
         Err(errno) => (errno.0, None),
     };
-    let _ = socket::send(SLOT_FD, bytes_of(&FileReply { errno }), opened.as_slice());
+    let owner = opened.and_then(|opened| fd::owner_of(opened).ok()).unwrap_or_default();
+    let reply = FileReply { errno, owner: owner.into() };
+    let _ = socket::send(SLOT_FD, bytes_of(&reply), opened.as_slice());
     opened.into_iter().for_each(fd::close);
 }
 
@@ -78,18 +80,31 @@ fn carry_out(message: &[u8]) -> leanbox_sys::Result<Option<Fd>> {
         let is_place = request.flags as i32 & fd::O_PATH != 0;
         let waitless = if is_place { 0 } else { O_NONBLOCK_NOCTTY };
         let flags = request.flags as i32 | fd::O_CLOEXEC | waitless;
-        return fd::open_in_root(path, flags, request.mode).map(Some);
+        let opened = fd::open_in_root(path, flags, request.mode)?;
+        if flags & fd::O_CREAT != 0 {
+            // In this order: who is given a file loses its set-id bits.
+            let given = give(opened, &request).and_then(|()| fd::chmod(opened, request.mode));
+            given.inspect_err(|_| fd::close(opened))?;
+        }
+        return Ok(Some(opened));
     }
     let second = texts.get(path.count_bytes() + 1..).ok_or(Errno::INVAL)?;
     let mut folder = [0; 4096];
     let name = split(path, &mut folder)?;
     let folder = CStr::from_bytes_until_nul(&folder).map_err(|_| Errno::INVAL)?;
     let folder = fd::open_in_root(folder, fd::O_PATH | fd::O_DIRECTORY | fd::O_CLOEXEC, 0)?;
+    let made = |flags: i32| {
+        let flags = flags | fd::O_PATH | fd::O_NOFOLLOW | fd::O_CLOEXEC;
+        let made = fd::openat(folder, name, flags, 0)?;
+        let given = give(made, &request);
+        fd::close(made);
+        given
+    };
     let done = if request.ask == FileAsk::MakeDir as u32 {
-        fd::mkdirat(folder, name, request.mode)
+        fd::mkdirat(folder, name, request.mode).and_then(|()| made(fd::O_DIRECTORY))
     } else if request.ask == FileAsk::Symlink as u32 {
         let target = CStr::from_bytes_until_nul(second).map_err(|_| Errno::INVAL);
-        target.and_then(|target| fd::symlinkat(target, folder, name))
+        target.and_then(|target| fd::symlinkat(target, folder, name)).and_then(|()| made(0))
     } else if request.ask == FileAsk::Remove as u32 {
         fd::unlinkat(folder, name, false)
     } else {
@@ -97,6 +112,15 @@ fn carry_out(message: &[u8]) -> leanbox_sys::Result<Option<Fd>> {
     };
     fd::close(folder);
     done.map(|()| None)
+}
+
+/// Has it belong to whom it is to. Somebody inside may have put another thing in its place
+/// meanwhile, as behind the back of a cp(1) that root of the slot runs.
+fn give(made: Fd, request: &FileRequest) -> leanbox_sys::Result<()> {
+    match request.owner {
+        FileRequest::ROOT => Ok(()),
+        [user, group] => fd::chown(made, user, group),
+    }
 }
 
 /// The last name of a path; what is before it in `folder`.

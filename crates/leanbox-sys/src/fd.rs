@@ -27,6 +27,15 @@ pub const O_DIRECTORY: i32 = 0o200000;
 /// Fail unless a directory.
 #[cfg(target_arch = "aarch64")]
 pub const O_DIRECTORY: i32 = 0o40000;
+/// Of a link, the link itself, or an error.
+#[cfg(target_arch = "x86_64")]
+pub const O_NOFOLLOW: i32 = 0o400000;
+/// Of a link, the link itself, or an error.
+#[cfg(target_arch = "aarch64")]
+pub const O_NOFOLLOW: i32 = 0o100000;
+/// With an empty path: the descriptor's own file.
+const AT_EMPTY_PATH: usize = 0x1000;
+const EMPTY: &CStr = c"";
 /// `CLOSE_RANGE_UNSHARE`-free close_range(2) number, the same on both machines.
 const CLOSE_RANGE: usize = 436;
 /// The bits of a mode that tell what it is (inode(7)).
@@ -231,6 +240,31 @@ pub fn symlinkat(target: &CStr, dir: Fd, path: &CStr) -> Result<()> {
     let args = [target.as_ptr() as usize, int(dir), path.as_ptr() as usize];
     // SAFETY: both paths are NUL-terminated.
     unsafe { call(nr::SYMLINKAT, args) }.map(drop)
+}
+
+/// User and group that a file belongs to (statx(2)), whatever the descriptor is open for.
+pub fn owner_of(fd: Fd) -> Result<(u32, u32)> {
+    const STATX_UID_GID: usize = 0x08 | 0x10;
+    // struct statx has 256 bytes; the owner is its sixth and seventh word.
+    let mut stat = [0u32; 64];
+    let args = [int(fd), EMPTY.as_ptr() as usize, AT_EMPTY_PATH, STATX_UID_GID];
+    let args = [args[0], args[1], args[2], args[3], stat.as_mut_ptr() as usize];
+    // SAFETY: the path is NUL-terminated, the buffer as long as the structure.
+    unsafe { call(nr::STATX, args) }?;
+    Ok((stat[5], stat[6]))
+}
+
+/// fchownat(2) of what a descriptor is of, whatever it is open for. Set-id bits go.
+pub fn chown(fd: Fd, user: u32, group: u32) -> Result<()> {
+    let args = [int(fd), EMPTY.as_ptr() as usize, user as usize, group as usize, AT_EMPTY_PATH];
+    // SAFETY: the path is NUL-terminated.
+    unsafe { call(nr::FCHOWNAT, args) }.map(drop)
+}
+
+/// fchmod(2).
+pub fn chmod(fd: Fd, mode: u32) -> Result<()> {
+    // SAFETY: numbers only.
+    unsafe { call(nr::FCHMOD, [int(fd), mode as usize]) }.map(drop)
 }
 
 /// chdir(2).

@@ -1,7 +1,7 @@
 //! Watching the system calls of other processes: ptrace(2). All calls about one process come from
 //! the thread that seized it.
 
-use crate::arch::nr;
+use crate::arch::{self, nr};
 use crate::errno::{call, int};
 use crate::{Errno, Result, process};
 
@@ -13,8 +13,6 @@ const GET_SYSCALL_INFO: usize = 0x420e;
 /// System calls tell themselves apart from signals, what is forked or cloned is seized too, an exec
 /// is told, and all of them are killed when the tracer ends.
 const OPTIONS: usize = 1 | 2 | 4 | 8 | 0x10 | 0x10_0000;
-/// `AUDIT_ARCH_X86_64`.
-const ARCH: u32 = 0xc000_003e;
 /// `__WNOTHREAD`: only what this thread has seized.
 const OF_THIS_THREAD: i32 = 0x2000_0000;
 
@@ -107,7 +105,7 @@ fn of_call(pid: i32) -> Result<Event> {
     let [first, a, b, c, d, e, f, _] = info.words;
     match info.op {
         1 => {
-            let (args, is_foreign) = ([a, b, c, d, e, f], info.arch != ARCH);
+            let (args, is_foreign) = ([a, b, c, d, e, f], info.arch != arch::AUDIT);
             Ok(Event::Call { nr: first, args, is_foreign })
         }
         // The value, and whether it is an error.

@@ -5,11 +5,11 @@
 
 use super::Named;
 use super::protocol::{self, Request};
-use leanbox::{Error, ErrorKind, Files, Result};
+use leanbox::{Error, ErrorKind, FileStat, Files, Result};
 use rustix::fs::{Timespec, Timestamps, futimens};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
@@ -19,6 +19,10 @@ const DEPTH_MAX: usize = 128;
 /// Arguments of `leanbox cp`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Keep the numbers of users and groups, which are those inside; root's here alone can give
+    /// files away
+    #[arg(long, short)]
+    archive: bool,
     /// NAME:PATH, or a path here, or - for a tar archive on standard input
     #[arg(value_name = "FROM")]
     from: String,
@@ -27,8 +31,9 @@ pub(crate) struct Args {
     to: String,
 }
 
-/// Copies. What goes in belongs to root inside, what comes out to us; a folder that is there gets
-/// what is copied inside it, as with cp(1). Devices, FIFOs and sockets are left out.
+/// Copies. What goes in belongs to root inside, what comes out to us, but for `--archive`; a folder
+/// that is there gets what is copied inside it, as with cp(1). Devices, FIFOs and sockets are left
+/// out, and set-id bits of what comes out here.
 pub(crate) fn cp(args: &Args) -> Result<ExitCode> {
     match (inside(&args.from), inside(&args.to)) {
         (Some((name, path)), None) => {
@@ -36,15 +41,15 @@ pub(crate) fn cp(args: &Args) -> Result<ExitCode> {
             if args.to == "-" {
                 out_to_tar(&files, &path)?;
             } else {
-                out_to(&files, &path, Path::new(&args.to))?;
+                out_to(&files, &path, Path::new(&args.to), args.archive)?;
             }
         }
         (None, Some((name, path))) => {
-            let files = files_of(name)?;
+            let mut files = files_of(name)?;
             if args.from == "-" {
-                in_from_tar(&files, &path)?;
+                in_from_tar(&mut files, &path, args.archive)?;
             } else {
-                in_from(&files, Path::new(&args.from), &path)?;
+                in_from(&mut files, Path::new(&args.from), &path, args.archive)?;
             }
         }
         _ => {
@@ -94,15 +99,14 @@ fn walk(
     path: &str,
     name: &str,
     depth: usize,
-    each: &mut dyn FnMut(&str, Thing, u32, i64) -> Result<()>,
+    each: &mut dyn FnMut(&str, Thing, &FileStat) -> Result<()>,
 ) -> Result<()> {
     if depth > DEPTH_MAX {
         return Err(Error::invalid(format!("{path}: folders more than {DEPTH_MAX} deep")));
     }
     let stat = files.stat(path)?;
-    let (mode, mtime) = (stat.mode, stat.mtime.max(0));
     if stat.kind.is_dir() {
-        each(name, Thing::Folder, mode, mtime)?;
+        each(name, Thing::Folder, &stat)?;
         for entry in files.read_dir(path)? {
             let below = format!("{}/{entry}", path.trim_end_matches('/'));
             match walk(files, &below, &format!("{name}/{entry}"), depth + 1, each) {
@@ -118,9 +122,9 @@ fn walk(
     } else if stat.kind.is_file() {
         let file = files.open(path)?;
         let size = file.metadata().map_err(io_at(Path::new(path)))?.len();
-        each(name, Thing::File(file, size), mode, mtime)?;
+        each(name, Thing::File(file, size), &stat)?;
     } else if stat.kind.is_symlink() {
-        each(name, Thing::Link(files.read_link(path)?), mode, mtime)?;
+        each(name, Thing::Link(files.read_link(path)?), &stat)?;
     }
     Ok(())
 }
@@ -128,10 +132,12 @@ fn walk(
 fn out_to_tar(files: &Files, path: &str) -> Result<()> {
     let wrap = |error: io::Error| Error::io("tar archive", &error);
     let mut tar = tar::Builder::new(io::BufWriter::new(io::stdout().lock()));
-    walk(files, path, last_name(path), 0, &mut |name, thing, mode, mtime| {
+    walk(files, path, last_name(path), 0, &mut |name, thing, stat| {
         let mut header = tar::Header::new_gnu();
-        header.set_mode(mode);
-        header.set_mtime(mtime.unsigned_abs());
+        header.set_mode(stat.mode);
+        header.set_mtime(stat.mtime.max(0).unsigned_abs());
+        header.set_uid(stat.uid.into());
+        header.set_gid(stat.gid.into());
         header.set_size(0);
         match thing {
             Thing::Folder => {
@@ -153,9 +159,9 @@ fn out_to_tar(files: &Files, path: &str) -> Result<()> {
     tar.into_inner().and_then(|mut out| out.flush()).map_err(wrap)
 }
 
-fn out_to(files: &Files, path: &str, to: &Path) -> Result<()> {
+fn out_to(files: &Files, path: &str, to: &Path, archive: bool) -> Result<()> {
     let target = if to.is_dir() { to.join(last_name(path)) } else { to.to_path_buf() };
-    walk(files, path, "", 0, &mut |name, thing, mode, mtime| {
+    walk(files, path, "", 0, &mut |name, thing, stat| {
         let place = match name.trim_start_matches('/') {
             "" => target.clone(),
             below => target.join(below),
@@ -163,27 +169,41 @@ fn out_to(files: &Files, path: &str, to: &Path) -> Result<()> {
         let wrap = io_at(&place);
         match thing {
             Thing::Folder => {
-                match fs::DirBuilder::new().mode(mode & 0o777 | 0o700).create(&place) {
+                match fs::DirBuilder::new().mode(stat.mode & 0o777 | 0o700).create(&place) {
                     // A link there would lead elsewhere.
-                    Err(_) if fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_dir()) => {
-                        Ok(())
-                    }
-                    made => made.map_err(wrap),
+                    Err(_) if fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_dir()) => {}
+                    made => made.map_err(&wrap)?,
                 }
             }
-            Thing::Link(to) => make_way(&place).and_then(|()| symlink(to, &place)).map_err(wrap),
+            Thing::Link(to) => {
+                make_way(&place).and_then(|()| symlink(to, &place)).map_err(&wrap)?;
+            }
             Thing::File(file, size) => {
                 let mut options = fs::OpenOptions::new();
                 // No set-id bits: it is ours now.
-                let new = options.write(true).create_new(true).mode(mode & 0o777);
+                let new = options.write(true).create_new(true).mode(stat.mode & 0o777);
                 let made = make_way(&place).and_then(|()| new.open(&place));
                 let mut made = made.map_err(&wrap)?;
                 io::copy(&mut file.take(size), &mut made).map_err(&wrap)?;
-                dated(&made, mtime);
-                Ok(())
+                dated(&made, stat.mtime.max(0));
             }
         }
+        match archive {
+            true => lchown(&place, Some(stat.uid), Some(stat.gid))
+                .map_err(|error| not_ours(&place, &error)),
+            false => Ok(()),
+        }
     })
+}
+
+fn not_ours(path: &Path, error: &io::Error) -> Error {
+    let text = Error::io(path.display(), error);
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            text.remedy("root may give files away: leave out --archive")
+        }
+        _ => text,
+    }
 }
 
 /// In the place of a file or a link, but not of a folder.
@@ -207,7 +227,7 @@ fn target_inside(files: &Files, path: &str, name: &str) -> String {
     path.to_string()
 }
 
-fn in_from(files: &Files, from: &Path, to: &str) -> Result<()> {
+fn in_from(files: &mut Files, from: &Path, to: &str, archive: bool) -> Result<()> {
     let whole = from.canonicalize().map_err(io_at(from))?;
     let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let target = target_inside(files, to, &name);
@@ -215,6 +235,9 @@ fn in_from(files: &Files, from: &Path, to: &str) -> Result<()> {
     while let Some((source, place)) = todo.pop() {
         let wrap = io_at(&source);
         let meta = fs::symlink_metadata(&source).map_err(&wrap)?;
+        if archive {
+            files.own_as(meta.uid(), meta.gid());
+        }
         if meta.is_dir() {
             make_dir(files, &place, meta.mode())?;
             for entry in fs::read_dir(&source).map_err(&wrap)? {
@@ -250,7 +273,7 @@ fn make_dir(files: &Files, place: &str, mode: u32) -> Result<()> {
     }
 }
 
-fn in_from_tar(files: &Files, to: &str) -> Result<()> {
+fn in_from_tar(files: &mut Files, to: &str, archive: bool) -> Result<()> {
     let wrap = |error: io::Error| Error::io("tar archive", &error);
     if !files.stat(&format!("{to}/."))?.kind.is_dir() {
         return Err(Error::invalid(format!("{to}: not a folder")));
@@ -274,6 +297,11 @@ fn in_from_tar(files: &Files, to: &str) -> Result<()> {
         let mode = entry.header().mode().unwrap_or(0o644);
         let mtime = entry.header().mtime().map_or(0, |time| i64::try_from(time).unwrap_or(0));
         let kind = entry.header().entry_type();
+        if archive {
+            let id = |id: io::Result<u64>| id.map(|id| u32::try_from(id).unwrap_or(u32::MAX - 1));
+            let header = entry.header();
+            files.own_as(id(header.uid()).map_err(wrap)?, id(header.gid()).map_err(wrap)?);
+        }
         if kind.is_dir() {
             make_dir(files, &place, mode)?;
         } else if kind.is_symlink() {

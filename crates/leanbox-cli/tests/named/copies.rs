@@ -1,8 +1,8 @@
 //! Copies between a detached container and here.
 
-use super::{Yard, common};
+use super::{Yard, common, within};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 #[test]
 fn files_and_folders_are_copied_in_and_out() {
@@ -34,6 +34,46 @@ fn files_and_folders_are_copied_in_and_out() {
     yard.leanbox(&["cp", "one", "box:/tmp/two"]).said("");
     yard.leanbox(&["unpause", "box"]).said("");
     yard.leanbox(&["exec", "box", "cat", "/tmp/two"]).said("hello");
+}
+
+#[test]
+fn an_archive_keeps_the_owners_as_they_are_inside() {
+    let yard = Yard::new("named-archive");
+    let script = "mkdir /tmp/own; echo 1 >/tmp/own/file; ln -s file /tmp/own/link; \
+        chown -hR 7:8 /tmp/own; chmod 4755 /tmp/own/file; sleep 100";
+    for applet in ["ln", "mkdir", "chown", "chmod", "stat"] {
+        symlink("busybox", yard.0.0.join("root/bin").join(applet)).unwrap();
+    }
+    yard.detach("box", &["--cap-add", "CHOWN", "--cap-add", "FOWNER"], script);
+    let look = "stat -c '%u %g %a' /tmp/own/file";
+    let is_done = || yard.leanbox(&["exec", "box", "sh", "-c", look]).out == "7 8 4755";
+    assert!(within(std::time::Duration::from_secs(20), is_done));
+    yard.leanbox(&["cp", "-a", "box:/tmp/own", "out"]).said("");
+    let owner = |path: &str| {
+        let meta = fs::symlink_metadata(yard.0.0.join(path)).unwrap();
+        (meta.uid(), meta.gid(), meta.mode() & 0o7777)
+    };
+    // Nobody's program here becomes another's.
+    assert_eq!(owner("out/file"), (7, 8, 0o755));
+    assert_eq!(
+        [owner("out"), owner("out/link")].map(|(user, group, _)| (user, group)),
+        [(7, 8); 2]
+    );
+    yard.leanbox(&["cp", "box:/tmp/own", "plain"]).said("");
+    assert_eq!(owner("plain/file"), (0, 0, 0o755));
+    std::os::unix::fs::lchown(yard.0.0.join("out/link"), Some(9), Some(10)).unwrap();
+    fs::set_permissions(yard.0.0.join("out/file"), fs::Permissions::from_mode(0o6711)).unwrap();
+    yard.leanbox(&["cp", "--archive", "out", "box:/tmp/back"]).said("");
+    let look = "cd /tmp; stat -c '%u %g' back back/link; stat -c '%u %g %a' back/file";
+    yard.leanbox(&["exec", "box", "sh", "-c", look]).said("7 8\n9 10\n7 8 6711");
+    let archive = yard.command(&["cp", "box:/tmp/back", "-"]).output().unwrap().stdout;
+    let put = common::fed(&mut yard.command(&["cp", "-a", "-", "box:/dev/shm"]), &archive);
+    assert!(put.status.success(), "{put:?}");
+    let look = "cd /dev/shm/back; stat -c '%u %g' . link; stat -c '%u %g %a' file";
+    yard.leanbox(&["exec", "box", "sh", "-c", look]).said("7 8\n9 10\n7 8 6711");
+    fs::write(yard.0.0.join("foreign"), "").unwrap();
+    std::os::unix::fs::chown(yard.0.0.join("foreign"), Some(1 << 20), Some(0)).unwrap();
+    yard.leanbox(&["cp", "-a", "foreign", "box:/tmp/foreign"]).failed(1, "/tmp/foreign: EINVAL");
 }
 
 #[test]

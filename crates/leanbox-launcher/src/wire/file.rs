@@ -27,6 +27,13 @@ pub struct FileRequest {
     pub flags: u32,
     /// Permissions of what is made.
     pub mode: u32,
+    /// Whom it is to belong to, by the slot's ids; [`FileRequest::ROOT`] for root.
+    pub owner: [u32; 2],
+}
+
+impl FileRequest {
+    /// An owner that is not given: who makes it is root.
+    pub const ROOT: [u32; 2] = [u32::MAX; 2];
 }
 
 /// The answer.
@@ -35,4 +42,6 @@ pub struct FileRequest {
 pub struct FileReply {
     /// Why not, or 0.
     pub errno: i32,
+    /// Whom what was opened belongs to, by the slot's ids.
+    pub owner: [u32; 2],
 }

@@ -2,6 +2,9 @@
 
 use core::arch::{asm, global_asm};
 
+/// What seccomp(2) and ptrace(2) call it (linux/audit.h).
+pub(crate) const AUDIT: u32 = 0xc000_00b7;
+
 /// One system call with six arguments; the kernel ignores those it does not use.
 ///
 /// # Safety
@@ -70,10 +73,13 @@ global_asm!(
 
 pub(crate) mod nr {
     pub(crate) const DUP3: usize = 24;
+    pub(crate) const FCHMOD: usize = 52;
+    pub(crate) const FCHOWNAT: usize = 54;
     pub(crate) const FCNTL: usize = 25;
     pub(crate) const IOCTL: usize = 29;
     pub(crate) const MKNODAT: usize = 33;
     pub(crate) const MKDIRAT: usize = 34;
+    pub(crate) const STATX: usize = 291;
     pub(crate) const SYMLINKAT: usize = 36;
     pub(crate) const UMOUNT2: usize = 39;
     pub(crate) const STATFS: usize = 43;

@@ -2,6 +2,9 @@
 
 use core::arch::{asm, global_asm};
 
+/// What seccomp(2) and ptrace(2) call it (linux/audit.h).
+pub(crate) const AUDIT: u32 = 0xc000_003e;
+
 /// One system call with six arguments; the kernel ignores those it does not use.
 ///
 /// # Safety
@@ -73,7 +76,10 @@ global_asm!(
 );
 
 pub(crate) mod nr {
+    pub(crate) const FCHMOD: usize = 91;
+    pub(crate) const FCHOWNAT: usize = 260;
     pub(crate) const READ: usize = 0;
+    pub(crate) const STATX: usize = 332;
     pub(crate) const WRITE: usize = 1;
     pub(crate) const CLOSE: usize = 3;
     pub(crate) const MMAP: usize = 9;

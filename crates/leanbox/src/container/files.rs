@@ -21,10 +21,11 @@ const END_MS: i64 = 1000;
 const NAMES_MAX: usize = 1 << 20;
 
 /// Opens and makes files in a container, also while it is paused. Paths are absolute and as seen
-/// inside; new files belong to root inside. It is of no more use when the container has ended.
+/// inside; new files belong to root inside, or to whom [`own_as`](Self::own_as) says. It is of no more use when the container has ended.
 #[derive(Debug)]
 pub struct Files {
     socket: OwnedFd,
+    owner: [u32; 2],
 }
 
 /// What there is at a path, a link not followed.
@@ -38,6 +39,11 @@ pub struct FileStat {
     pub size: u64,
     /// Seconds since 1970 of its last change.
     pub mtime: i64,
+    /// The user that it belongs to, by its number inside; 65,534 of one whom the container does
+    /// not have.
+    pub uid: u32,
+    /// The group, likewise.
+    pub gid: u32,
 }
 
 impl Container {
@@ -57,7 +63,7 @@ impl Container {
         let failed = || step_error(&inner.plan, answer.reply.step, answer.reply.errno, false);
         let usher = answer.fd.ok_or_else(failed)?;
         self.ushers().push(usher);
-        Ok(Files { socket })
+        Ok(Files::from(socket))
     }
 
     fn ushers(&self) -> std::sync::MutexGuard<'_, Vec<OwnedFd>> {
@@ -79,7 +85,7 @@ impl Container {
 impl From<OwnedFd> for Files {
     /// Of [`into_socket`](Self::into_socket), perhaps in another process.
     fn from(socket: OwnedFd) -> Self {
-        Self { socket }
+        Self { socket, owner: FileRequest::ROOT }
     }
 }
 
@@ -88,6 +94,12 @@ impl Files {
     #[must_use]
     pub fn into_socket(self) -> OwnedFd {
         self.socket
+    }
+
+    /// Has what is made from now on belong to this user and group, by their numbers inside. Making
+    /// fails with `EINVAL` for those whom the container does not have (above 65,534).
+    pub fn own_as(&mut self, uid: u32, gid: u32) {
+        self.owner = [uid, gid];
     }
 
     /// Opens a file for reading; links are followed, inside.
@@ -143,13 +155,17 @@ impl Files {
     /// # Errors
     /// Nothing is.
     pub fn stat(&self, path: &str) -> Result<FileStat> {
-        let file = self.descriptor(path, OFlags::PATH | OFlags::NOFOLLOW, 0)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW;
+        let (opened, [uid, gid]) = self.ask(FileAsk::Open, path, "", flags.bits(), 0)?;
+        let file = opened.ok_or_else(|| gone(path))?;
         let stat = rustix::fs::fstat(&file).map_err(|errno| Error::syscall(path, errno))?;
         Ok(FileStat {
             kind: FileType::from_raw_mode(stat.st_mode),
             mode: stat.st_mode & 0o7777,
             size: u64::try_from(stat.st_size).unwrap_or(0),
             mtime: stat.st_mtime,
+            uid,
+            gid,
         })
     }
 
@@ -195,10 +211,11 @@ impl Files {
     }
 
     fn descriptor(&self, path: &str, flags: OFlags, mode: u32) -> Result<File> {
-        let opened = self.ask(FileAsk::Open, path, "", flags.bits(), mode)?;
+        let (opened, _) = self.ask(FileAsk::Open, path, "", flags.bits(), mode)?;
         opened.map(File::from).ok_or_else(|| gone(path))
     }
 
+    /// What was opened, and whom it belongs to.
     fn ask(
         &self,
         ask: FileAsk,
@@ -206,12 +223,12 @@ impl Files {
         second: &str,
         flags: u32,
         mode: u32,
-    ) -> Result<Option<OwnedFd>> {
+    ) -> Result<(Option<OwnedFd>, [u32; 2])> {
         if !path.starts_with('/') {
             return Err(Error::invalid(format!("{path:?}: not an absolute path")));
         }
         no_nul(path).and_then(|()| no_nul(second))?;
-        let request = FileRequest { ask: ask as u32, flags, mode };
+        let request = FileRequest { ask: ask as u32, flags, mode, owner: self.owner };
         let mut message = bytes_of(&request).to_vec();
         for text in [path, second] {
             message.extend(text.as_bytes());
@@ -224,8 +241,9 @@ impl Files {
         let mut bytes = [0; size_of::<FileReply>()];
         let (length, mut fds) =
             receive_with_fds(&self.socket, &mut bytes).map_err(|_| gone(path))?;
-        match message_of::<FileReply>(&bytes[..length]).ok_or_else(|| gone(path))?.errno {
-            0 => Ok(fds.pop()),
+        let reply = message_of::<FileReply>(&bytes[..length]).ok_or_else(|| gone(path))?;
+        match reply.errno {
+            0 => Ok((fds.pop(), reply.owner)),
             errno => Err(Error::syscall(path, crate::error::told_errno(errno))),
         }
     }
