@@ -53,6 +53,7 @@ mod stdio;
 mod template;
 mod thread;
 mod told;
+mod tool;
 mod traces;
 mod upper;
 mod userns;

@@ -5,13 +5,12 @@
 use crate::owner::{Block, Owner, state_folder};
 use crate::recipe::{Recipe, bind_trees};
 use crate::rootfs::{Kind, detached};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, tool};
 use leanbox_launcher::wire::IDS_PER_SLOT;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::Stdio;
 
 /// The overflow id (proc(5), `/proc/sys/kernel/overflowuid`).
 const NOBODY: u32 = 65_534;
@@ -50,20 +49,17 @@ fn cp() -> Result<&'static Path> {
 /// cp(1) knows holes, hard links, extended attributes and reflinks.
 fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     let absolute = std::path::absolute(from).map_err(|error| Error::io(from.display(), &error))?;
-    // Its words come here: they are for our one line, and one that has outlived us has nobody to
-    // tell. It works in its target: in one that was removed it can make nothing, and ends.
-    let done = std::process::Command::new(cp()?)
+    // It works in its target: in one that was removed it can make nothing, and ends.
+    let mut cp = std::process::Command::new(cp()?);
+    let cp = cp
         .args(["-a", "--reflink=auto", "--no-target-directory", "--"])
         .args([&absolute, Path::new(".")])
-        .current_dir(to)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| Error::io("cp", &error))?;
-    if done.status.success() {
+        .current_dir(to);
+    let said = tool::ask(cp, "")?;
+    if said.status.success() {
         return Ok(());
     }
-    let words = String::from_utf8_lossy(&done.stderr);
-    let why = words.lines().next().map_or_else(|| format!("cp: {}", done.status), String::from);
+    let why = said.why();
     let text = format!("owner-shifted copy of {} in {}: {why}", from.display(), to.display());
     Err(Error::new(ErrorKind::Exhausted, text))
 }

@@ -2,8 +2,9 @@
 //! once with each error that says that something ran out, was interrupted or is forbidden. Every
 //! time the host does what was asked, or says in one line why not; in bounded time; nothing runs
 //! on; and whoever reclaims next leaves nothing. `LEANBOX_FAULT_POINTS` says how many of these
-//! points are tried (60, drawn at random; `all`), `LEANBOX_FAULT_SEED` which, and
-//! `LEANBOX_FAULT_SECONDS` how long one may take (15), for machines that are slow.
+//! points are tried (60, drawn at random; `all`), `LEANBOX_FAULT_SEED` which,
+//! `LEANBOX_FAULT_POLICIES` of what (`once,reuse,shared,nat`), and `LEANBOX_FAULT_SECONDS` how long
+//! one may take (15), for machines that are slow.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -12,6 +13,8 @@ mod common;
 mod driver;
 #[path = "common/host.rs"]
 mod host;
+#[path = "common/net.rs"]
+mod net;
 #[path = "faults/trial.rs"]
 mod trial;
 
@@ -22,7 +25,8 @@ use trial::{Injector, Point, Verdict};
 
 /// What fails: ENOMEM, EAGAIN, EMFILE, ENOSPC, EINTR, EPERM (errno(3)).
 const ERRNOS: [i32; 6] = [12, 11, 24, 28, 4, 1];
-const POLICIES: [&str; 3] = ["once", "reuse", "shared"];
+/// Policies; `nat` is `once` with a network that leads out.
+const POLICIES: [&str; 4] = ["once", "reuse", "shared", driver::NAT];
 
 /// No test of its own: the process whose calls fail.
 #[test]
@@ -36,12 +40,15 @@ fn any_call_may_fail_and_nothing_hangs_lies_or_stays() {
         return;
     }
     let injector = Injector::build();
-    let points = drawn(POLICIES.iter().flat_map(|policy| injector.points(policy, &ERRNOS)));
+    net::on_a_host();
+    let asked = std::env::var("LEANBOX_FAULT_POLICIES").unwrap_or(POLICIES.join(","));
+    let points = drawn(asked.split(',').flat_map(|policy| injector.points(policy, &ERRNOS)));
     let (count, left) = (points.len(), Mutex::new(points));
     let verdicts = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
+                net::on_a_host();
                 loop {
                     let Some(point) = left.lock().unwrap().pop() else { break };
                     let verdict = injector.try_at(&point);

@@ -4,49 +4,30 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
+#[path = "common/net.rs"]
+mod net;
 
 use common::{Folder, busybox, peaks_begin_anew, says};
 use leanbox::{
     Command, ErrorKind, Nat, Network, Policy, Pool, PortProtocol, Publish, Rootfs, Template,
 };
-use rustix::thread::UnshareFlags;
+use net::{links, on_a_host, run};
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
-use std::process::Command as Program;
 use std::time::{Duration, Instant};
 
 const OWN_ADDRESS: &str = "ip -o -4 addr show dev eth0 | sed 's/.*inet //; s/ .*//'";
-
-/// From now on this thread and what it begins are on a host of their own, which forwards.
-fn on_a_host() {
-    #[allow(unsafe_code, reason = "the descriptors stay shared")]
-    // SAFETY: the thread's network only.
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
-    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
-    assert!(run("ip link set lo up").is_empty());
-}
-
-fn run(words: &str) -> String {
-    let mut words = words.split(' ');
-    let done = Program::new(words.next().unwrap()).args(words).output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8_lossy(&done.stdout).into_owned()
-}
 
 fn template(root: &Folder, policy: Policy, nat: Nat) -> Template {
     let builder = Template::builder(Rootfs::open(&root.0).unwrap()).policy(policy);
     builder.network(Network::Nat(nat)).build().unwrap()
 }
 
-/// Links to slots, however they end: the kernel takes its time.
-fn links() -> usize {
-    run("ip -o link").lines().filter(|line| line.contains("lbox")).count()
-}
-
+/// However slots end, the kernel takes its time.
 fn await_links(count: usize) {
     let begin = Instant::now();
-    while links() != count {
-        assert!(begin.elapsed() < Duration::from_secs(20), "{} links, not {count}", links());
+    while links().len() != count {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{:?}, not {count}", links());
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -69,7 +50,7 @@ fn slots_in_reserve_have_their_networks_and_no_address_comes_again() {
     await_links(4);
     drop(pool);
     assert_eq!(run("nft list tables"), "");
-    assert_eq!(links(), 0);
+    assert_eq!(links(), [""; 0]);
 }
 
 #[test]

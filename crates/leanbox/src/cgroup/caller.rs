@@ -10,7 +10,7 @@ use super::given::is_given;
 use super::layout::Layout;
 use super::remove::processes;
 use super::subtree::{is_delegated, mark_delegated};
-use crate::{Error, ErrorKind, Result, userns};
+use crate::{Error, ErrorKind, Result, tool, userns};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -160,7 +160,8 @@ impl Manager {
             "/org/freedesktop/systemd1",
             "org.freedesktop.systemd1.Manager",
         ];
-        let output = std::process::Command::new(busctl)
+        let mut ask = std::process::Command::new(busctl);
+        let ask = ask
             .args([self.option(), "--quiet", "call"])
             .args(service)
             .args(["StartTransientUnit", "ssa(sv)a(sa(sv))", &name, "fail", "4"])
@@ -168,13 +169,10 @@ impl Manager {
             .args(["PIDs", "au", "1", &pid])
             .args(["Delegate", "b", "true"])
             .args(["CollectMode", "s", "inactive-or-failed"])
-            .arg("0")
-            .stdin(std::process::Stdio::null())
-            .output()
-            .map_err(|error| Error::io(busctl, &error))?;
-        if !output.status.success() {
-            let why = String::from_utf8_lossy(&output.stderr);
-            let text = format!("StartTransientUnit({name}): {}", why.trim());
+            .arg("0");
+        let said = tool::ask(ask, "")?;
+        if !said.status.success() {
+            let text = format!("StartTransientUnit({name}): {}", said.why());
             return Err(Error::new(ErrorKind::Unsupported, text).remedy(self.remedy()));
         }
         let until = Instant::now() + PATIENCE;

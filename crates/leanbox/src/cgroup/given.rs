@@ -2,10 +2,10 @@
 //!
 //! In: its folder. Out: yes or no. Never: changes anything; a user's systemd is asked.
 
-use crate::userns;
+use crate::{tool, userns};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// Where distributions have systemctl(1).
 const SYSTEMCTL: [&str; 2] = ["/usr/bin/systemctl", "/bin/systemctl"];
@@ -34,12 +34,9 @@ fn is_delegated_unit(folder: &Path) -> bool {
     let Some(systemctl) = SYSTEMCTL.into_iter().find(|path| Path::new(path).is_file()) else {
         return false;
     };
-    let asked = Command::new(systemctl)
-        .args(["--user", "show", "--property=Delegate", "--value", "--"])
-        .arg(unit)
-        .stdin(Stdio::null())
-        .output();
-    asked.is_ok_and(|output| output.status.success() && output.stdout == b"yes\n")
+    let words = ["--user", "show", "--property=Delegate", "--value", "--"];
+    let said = tool::ask(Command::new(systemctl).args(words).arg(unit), "");
+    said.is_ok_and(|said| said.status.success() && said.out == "yes\n")
 }
 
 #[cfg(test)]

@@ -8,11 +8,10 @@ use super::address::{Allow, Cidr, Publish, REFUSED, SLOTS};
 use super::link::GATEWAY;
 use super::resolver::Resolver;
 use crate::network::Nat;
-use crate::{Error, ErrorKind, Result};
-use std::io::Write;
+use crate::{Error, ErrorKind, Result, tool};
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// What every link of ours begins with: for rules of others.
 pub(super) const LINKS: &str = "lbox";
@@ -165,23 +164,11 @@ fn nft(words: &[&str], input: &str) -> Result<String> {
             format!("network nat: nft(8) is not in {}", list(NFT.iter().map(ToString::to_string)));
         Error::new(ErrorKind::NotFound, text).remedy("apt-get install nftables")
     })?;
-    let wrap = |error: std::io::Error| Error::io(program.display(), &error);
-    let mut child = Command::new(program)
-        .args(words)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(wrap)?;
-    // One that has ended will say why.
-    let _ = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(input.as_bytes()));
-    let done = child.wait_with_output().map_err(wrap)?;
-    if done.status.success() {
-        return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
+    let said = tool::ask(Command::new(program).args(words).env_clear(), input)?;
+    if said.status.success() {
+        return Ok(said.out);
     }
-    let words = String::from_utf8_lossy(&done.stderr);
-    let why = words.lines().next().map_or_else(|| done.status.to_string(), str::to_string);
+    let why = said.why();
     let kind = match why.contains("Operation not permitted") {
         true => ErrorKind::PermissionDenied,
         false => ErrorKind::System,

@@ -1,12 +1,14 @@
 //! The process whose calls fail: it makes a template and a pool, starts containers, takes all
 //! apart again, and says how that went.
 
-use leanbox::{Command, End, Error, ErrorKind, Policy, Pool, Rootfs, Template};
+use leanbox::{Command, End, Error, ErrorKind, Nat, Network, Policy, Pool, Rootfs, Template};
 use std::path::{Path, PathBuf};
 
 /// Names the root file system to it.
 pub(crate) const ROOT: &str = "LEANBOX_TEST_FAULTS_ROOT";
 pub(crate) const POLICY: &str = "LEANBOX_TEST_FAULTS_POLICY";
+/// A policy of it that is not the library's.
+pub(crate) const NAT: &str = "nat";
 pub(crate) const NAME: &str = "the_host_whose_calls_fail";
 /// Has it copy the root file system into the state folder.
 pub(crate) const COPIED: &str = "LEANBOX_TEST_FAULTS_COPIED";
@@ -20,9 +22,10 @@ pub(crate) const WRONG: i32 = 2;
 /// Does nothing where nobody asked for it.
 pub(crate) fn run() {
     let Some(root) = std::env::var_os(ROOT).map(PathBuf::from) else { return };
-    let policy = match std::env::var(POLICY).as_deref() {
-        Ok("reuse") => Policy::Reuse,
-        Ok("shared") => Policy::Shared,
+    let asked = std::env::var(POLICY).unwrap_or_default();
+    let policy = match asked.as_str() {
+        "reuse" => Policy::Reuse,
+        "shared" => Policy::Shared,
         _ => Policy::Once,
     };
     if let Ok(count) = std::env::var(DESCRIPTORS) {
@@ -32,7 +35,7 @@ pub(crate) fn run() {
     }
     // The two calls between which others fail.
     let _ = std::env::current_dir();
-    let done = use_slots(&root, policy);
+    let done = use_slots(&root, policy, asked == NAT);
     let _ = std::env::current_dir();
     let code = match done {
         Ok(()) => DONE,
@@ -48,8 +51,11 @@ pub(crate) fn run() {
     std::process::exit(code);
 }
 
-fn use_slots(root: &Path, policy: Policy) -> Result<(), Error> {
-    let builder = Template::builder(Rootfs::open(root)?).policy(policy);
+fn use_slots(root: &Path, policy: Policy, nat: bool) -> Result<(), Error> {
+    let mut builder = Template::builder(Rootfs::open(root)?).policy(policy);
+    if nat {
+        builder = builder.network(Network::Nat(Nat::default()));
+    }
     let builder =
         if std::env::var_os(COPIED).is_some() { builder.without_idmap() } else { builder };
     let template = builder.build()?;

@@ -1,7 +1,7 @@
 //! One fault: where it is, what came of it, and whether that will do.
 
 use crate::common::{Folder, busybox, folder};
-use crate::{driver, host};
+use crate::{driver, host, net};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -115,10 +115,11 @@ impl Injector {
             text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
         };
         let name = format!("-{}-", number("pid ").unwrap());
-        let left = !left_of(&name).is_empty();
+        let has_net = policy == driver::NAT;
+        let left = !left_of(&name, has_net).is_empty();
         let status = number("end ").unwrap_or(-1);
         let code = if status & 0x7f == 0 { i32::try_from(status >> 8).unwrap() } else { -1 };
-        let complaint = complaint(&text, code, &said).or_else(|| not_reclaimed(&name));
+        let complaint = complaint(&text, code, &said).or_else(|| not_reclaimed(&name, has_net));
         let name = |number: i64| self.names.get(&number).cloned().unwrap_or_default();
         let call = number("hit ").map(name);
         let complaint =
@@ -178,22 +179,26 @@ fn complaint(report: &str, code: i32, said: &str) -> Option<String> {
     }
 }
 
-fn not_reclaimed(name: &str) -> Option<String> {
+fn not_reclaimed(name: &str, has_net: bool) -> Option<String> {
     let mut left = Vec::new();
     let clean = host::within(Duration::from_secs(5), || {
         leanbox::reclaim().unwrap();
-        left = left_of(name);
+        left = left_of(name, has_net);
         left.is_empty()
     });
     (!clean).then(|| format!("it left {left:?}"))
 }
 
-/// Records, files and groups of a host.
-fn left_of(name: &str) -> Vec<PathBuf> {
+/// Records, files and groups of a host; links and tables, if it has a network.
+fn left_of(name: &str, has_net: bool) -> Vec<PathBuf> {
     let state = fs::read_dir(leanbox::state_folder()).unwrap().flatten();
     let records = state.map(|entry| entry.path());
     let mut left: Vec<_> = records.filter(|path| path.to_string_lossy().contains(name)).collect();
     left.extend(host::group_folders(&format!("/leanbox{name}")));
+    if has_net {
+        left.extend(net::links().into_iter().map(PathBuf::from));
+        left.extend(net::run("nft list tables").lines().map(PathBuf::from));
+    }
     left
 }
 
