@@ -25,6 +25,7 @@ use leanbox::{Error, ErrorKind, Result};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -88,6 +89,18 @@ pub(crate) fn name(text: &str) -> std::result::Result<String, String> {
     Err(format!(
         "letters, digits, _ . and -, at most {NAME_MAX_BYTES}, the first a letter or digit"
     ))
+}
+
+/// The network namespace of one that runs.
+pub(crate) fn network_of(name: &str) -> Result<OwnedFd> {
+    if !leanbox::is_machine_root() {
+        let text = format!("--network container:{name} takes root");
+        return Err(Error::new(ErrorKind::Unsupported, text).remedy(
+            "each container of an ordinary user is in a user namespace of its own, which no other \
+             can join",
+        ));
+    }
+    protocol::asked_for_descriptor(&Named::find(name)?, &protocol::Request::Network)
 }
 
 fn parent() -> PathBuf {

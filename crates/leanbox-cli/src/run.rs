@@ -183,7 +183,8 @@ impl Args {
         if self.detach.detach {
             builder = builder.updatable();
         }
-        builder = self.network.apply(self.mounts.apply(builder));
+        let joined = self.network.of_container()?;
+        builder = self.network.apply(self.mounts.apply(builder), joined.as_ref());
         if let Some(user) = &self.user {
             builder = builder.user(user);
         }

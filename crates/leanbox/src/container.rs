@@ -5,6 +5,7 @@ pub(crate) mod capture;
 pub(crate) mod exec;
 pub(crate) mod files;
 mod limits;
+mod network;
 mod pause;
 mod terminal;
 

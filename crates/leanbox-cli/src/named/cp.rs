@@ -69,13 +69,7 @@ fn inside(word: &str) -> Option<(&str, String)> {
 }
 
 fn files_of(name: &str) -> Result<Files> {
-    let named = Named::find(name)?;
-    let (reply, fds) = protocol::ask_for(&named, &Request::Files, &[])?;
-    match (reply.error, fds.into_iter().next()) {
-        (None, Some(socket)) => Ok(Files::from(socket)),
-        (Some(text), _) => Err(Error::new(ErrorKind::System, format!("{name:?}: {text}"))),
-        (None, None) => Err(Error::new(ErrorKind::Gone, format!("{name:?} has ended"))),
-    }
+    protocol::asked_for_descriptor(&Named::find(name)?, &Request::Files).map(Files::from)
 }
 
 fn io_at<'a>(path: &'a Path) -> impl Fn(io::Error) -> Error + 'a {

@@ -29,6 +29,8 @@ pub(crate) enum Request {
     Exec(Exec),
     /// A socket of [`leanbox::Files`], which comes with the reply.
     Files,
+    /// Its network namespace, which comes with the reply.
+    Network,
     /// What it uses; JSON comes in the reply's text.
     Stats,
     Update(Update),
@@ -89,6 +91,16 @@ pub(crate) fn asked_for_text(named: &Named, request: &Request) -> Result<String>
     match reply.error {
         Some(text) => Err(Error::new(ErrorKind::System, format!("{:?}: {text}", named.name))),
         None => Ok(reply.text.unwrap_or_default()),
+    }
+}
+
+/// The descriptor that comes with the host's answer.
+pub(crate) fn asked_for_descriptor(named: &Named, request: &Request) -> Result<OwnedFd> {
+    let (reply, fds) = ask_for(named, request, &[])?;
+    match (reply.error, fds.into_iter().next()) {
+        (None, Some(descriptor)) => Ok(descriptor),
+        (Some(text), _) => Err(Error::new(ErrorKind::System, format!("{:?}: {text}", named.name))),
+        (None, None) => Err(Error::new(ErrorKind::Gone, format!("{:?} has ended", named.name))),
     }
 }
 

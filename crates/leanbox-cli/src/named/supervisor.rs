@@ -35,7 +35,7 @@ struct Second {
 enum Done {
     Nothing,
     Second(Box<Process>),
-    Files(OwnedFd),
+    Descriptor(OwnedFd),
     Text(String),
 }
 
@@ -211,8 +211,8 @@ impl Supervisor {
             Ok(Done::Second(process)) => {
                 return self.seconds.push(Second { process: *process, waits: peer });
             }
-            Ok(Done::Files(socket)) => {
-                let _ = protocol::send(&peer, &Reply::default(), &[socket.as_fd()]);
+            Ok(Done::Descriptor(descriptor)) => {
+                let _ = protocol::send(&peer, &Reply::default(), &[descriptor.as_fd()]);
                 return;
             }
             Ok(Done::Text(text)) => Reply { text: Some(text), ..Reply::default() },
@@ -244,8 +244,9 @@ impl Supervisor {
                 return self.exec(exec, fds).map(|process| Done::Second(Box::new(process)));
             }
             Request::Files => {
-                return self.container.files().map(|files| Done::Files(files.into_socket()));
+                return self.container.files().map(|files| Done::Descriptor(files.into_socket()));
             }
+            Request::Network => return self.container.network_namespace().map(Done::Descriptor),
         }
         Ok(Done::Nothing)
     }

@@ -1,7 +1,9 @@
 //! `--network` of `leanbox run`, and what leads in and out of it.
 
+use crate::named;
 use leanbox::{Allow, Error, Nat, Network, Publish, Result, TemplateBuilder};
 use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
 /// What network it sees.
@@ -10,8 +12,9 @@ use std::path::PathBuf;
 pub(crate) struct NetworkArgs {
     /// none: its own, with a loopback device only. nat: its own, out through this host, IPv4 alone;
     /// private, link-local and metadata addresses and the host itself are refused. host: the host's,
-    /// with all that listens there. join:FILE: that of /run/netns/NAME or /proc/PID/ns/net
-    #[arg(long, value_name = "none|nat|host|join:FILE", default_value = "none")]
+    /// with all that listens there. container:NAME: that of a detached container. join:FILE: that of
+    /// /run/netns/NAME or /proc/PID/ns/net
+    #[arg(long, value_name = "none|nat|host|container:NAME|join:FILE", default_value = "none")]
     #[arg(value_parser = which)]
     network: Which,
     /// With nat, let it reach this although it would be refused: by tcp unless /udp follows. A
@@ -33,6 +36,7 @@ enum Which {
     Nat,
     Host,
     Join(PathBuf),
+    Container(String),
 }
 
 /// All that one word allows.
@@ -43,10 +47,14 @@ fn which(word: &str) -> Result<Which> {
         "none" => Ok(Which::None),
         "nat" => Ok(Which::Nat),
         "host" => Ok(Which::Host),
-        _ => match word.strip_prefix("join:") {
-            Some(file) if !file.is_empty() => Ok(Which::Join(file.into())),
-            _ => Err(Error::invalid(format!("{word:?} is no network"))
-                .remedy("it is none, nat, host or join:FILE, as in join:/run/netns/NAME")),
+        _ => match word.split_once(':') {
+            Some(("join", file)) if !file.is_empty() => Ok(Which::Join(file.into())),
+            Some(("container", name)) => {
+                Ok(Which::Container(named::name(name).map_err(Error::invalid)?))
+            }
+            _ => Err(Error::invalid(format!("{word:?} is no network")).remedy(
+                "it is none, nat, host, container:NAME, or join:FILE as in join:/run/netns/NAME",
+            )),
         },
     }
 }
@@ -74,9 +82,26 @@ impl NetworkArgs {
         }
     }
 
-    pub(crate) fn apply(&self, builder: TemplateBuilder) -> TemplateBuilder {
+    /// The network of the container that is named, until the template is built.
+    pub(crate) fn of_container(&self) -> Result<Option<OwnedFd>> {
+        match &self.network {
+            Which::Container(name) => named::network_of(name).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// `joined`: as [`of_container`](Self::of_container) has it.
+    pub(crate) fn apply(
+        &self,
+        builder: TemplateBuilder,
+        joined: Option<&OwnedFd>,
+    ) -> TemplateBuilder {
         builder.network(match &self.network {
             Which::None => Network::None,
+            Which::Container(_) => {
+                let fd = joined.map_or(-1, AsRawFd::as_raw_fd);
+                Network::Join(format!("/proc/self/fd/{fd}").into())
+            }
             Which::Host => Network::Host,
             Which::Join(file) => Network::Join(file.clone()),
             Which::Nat => Network::Nat(Nat {

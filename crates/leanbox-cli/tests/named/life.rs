@@ -1,6 +1,7 @@
 //! The life of a detached container, verb by verb.
 
 use super::{Yard, common, within};
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -168,6 +169,22 @@ fn an_update_sets_what_the_start_left_unlimited() {
     yard.leanbox(&["update", "--cpuset-cpus", "999", "box"]).failed(1, "999 cannot be had");
     yard.leanbox(&["update", "--device-read-bps", "/dev/null:1m", "box"]).failed(2, "/dev/null");
     yard.leanbox(&["rm", "-f", "box"]).said("");
+}
+
+#[test]
+fn one_joins_the_network_of_another_by_its_name() {
+    let yard = Yard::new("joined");
+    symlink("busybox", yard.0.0.join("root/bin/nc")).unwrap();
+    yard.detach("server", &[], "while :; do echo from the server | nc -l -p 8080; done");
+    let join = ["run", "--network", "container:server", "./root", "sh", "-c"];
+    let asked = [&join[..], &["nc 127.0.0.1 8080 </dev/null"]].concat();
+    assert!(within(PATIENCE, || yard.leanbox(&asked).out == "from the server"));
+    let alone = ["run", "./root", "sh", "-c", "nc 127.0.0.1 8080 </dev/null"];
+    assert_ne!(yard.leanbox(&alone).code, 0);
+    yard.leanbox(&["rm", "-f", "server"]).said("");
+    yard.leanbox(&asked).failed(125, "\"server\"");
+    let words = ["run", "--network", "container:no/name", "./root", "true"];
+    yard.leanbox(&words).failed(125, "letters, digits");
 }
 
 #[test]

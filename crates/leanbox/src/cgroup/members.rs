@@ -88,7 +88,7 @@ impl Members {
 }
 
 /// The pid of a pidfd's process as this process sees it (proc_pid_fdinfo(5)).
-fn pid_of(pidfd: BorrowedFd<'_>) -> Option<Pid> {
+pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> Option<Pid> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
     let text = std::fs::read_to_string(path).ok()?;
     let number = text.lines().find_map(|line| line.strip_prefix("Pid:"))?;

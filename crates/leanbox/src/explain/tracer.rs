@@ -5,11 +5,11 @@ use super::call::{self, Told};
 use super::reason::{Facts, Failed};
 use super::{Explanation, Lift, Reason, Refusal, place};
 use crate::filter::names;
-use crate::{Error, ErrorKind, Result, thread};
+use crate::{Error, ErrorKind, Result, cgroup, thread};
 use leanbox_sys::trace::{self, Event};
 use rustix::io::Errno;
 use std::collections::HashMap;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
@@ -31,7 +31,8 @@ pub(crate) struct Tracer(JoinHandle<Explanation>);
 impl Tracer {
     /// Watches a parked container; returns when nothing of it can be missed any more.
     pub(crate) fn begin(container: BorrowedFd<'_>, facts: Facts) -> Result<Self> {
-        let pid = pid_of(container)?;
+        let died = || Error::new(ErrorKind::Gone, "explain: the container died before its start");
+        let pid = cgroup::pid_of(container).ok_or_else(died)?.as_raw_nonzero().get();
         let (tell, told) = channel();
         let thread =
             thread::begin("leanbox-explain", STACK_BYTES, move || watch(pid, facts, &tell));
@@ -45,9 +46,7 @@ impl Tracer {
                     _ => error,
                 })
             }
-            Err(_) => {
-                Err(Error::new(ErrorKind::Gone, "explain: the container died before its start"))
-            }
+            Err(_) => Err(died()),
         }
     }
 
@@ -55,15 +54,6 @@ impl Tracer {
     pub(crate) fn finish(self) -> Explanation {
         self.0.join().unwrap_or_default()
     }
-}
-
-/// As this process sees it, whoever has it in another pid namespace.
-fn pid_of(container: BorrowedFd<'_>) -> Result<i32> {
-    let path = format!("/proc/self/fdinfo/{}", container.as_raw_fd());
-    let text = std::fs::read_to_string(&path).map_err(|error| Error::io(&path, &error))?;
-    let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
-    pid.filter(|pid| *pid > 0)
-        .ok_or_else(|| Error::new(ErrorKind::Gone, "explain: the container died before its start"))
 }
 
 /// A call that somebody is in.

@@ -141,7 +141,11 @@ impl Forwarding {
 
 /// Leaves nothing of a template's table and links, wherever they are; whether nothing is left.
 pub(crate) fn take_down(table: &str, network: &OwnedNetwork) -> bool {
-    let Some(namespace) = namespace::find(&network.namespace) else { return true };
+    let namespace = match namespace::find(&network.namespace) {
+        Ok(Some(namespace)) => namespace,
+        Ok(None) => return true,
+        Err(_) => return false,
+    };
     let (table, group) = (table.to_string(), network.group);
     let taken = namespace::within(namespace, move || {
         // Links first: without the table they would lead further than with it.

@@ -108,30 +108,72 @@ pub(super) fn own_name() -> Result<String> {
 
 /// The one of that name, if a thread is in it or it is mounted here (ip-netns(8)): in one that is
 /// neither nothing can be left.
-pub(super) fn find(name: &str) -> Option<OwnedFd> {
-    let is_it = |path: &PathBuf| fs::read_link(path).is_ok_and(|link| link.as_os_str() == name);
-    let entries = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
-    let processes = || entries("/proc".into()).map(|process| process.path());
-    [PathBuf::from(OWN)]
-        .into_iter()
-        .chain(processes().map(|process| process.join("ns/net")))
-        .find(is_it)
-        .or_else(|| mounted(name))
-        .or_else(|| {
-            let threads = processes().flat_map(|process| entries(process.join("task")));
-            threads.map(|thread| thread.path().join("ns/net")).find(is_it)
-        })
-        .and_then(|path| open(&path).ok())
+///
+/// # Errors
+/// Something could not be looked at, so it may be there.
+pub(super) fn find(name: &str) -> Result<Option<OwnedFd>> {
+    let mut places = vec![PathBuf::from(OWN)];
+    let processes = entries(Path::new("/proc"))?;
+    places.extend(processes.iter().map(|process| process.join("ns/net")));
+    places.extend(mounted(name)?);
+    for place in places {
+        if let Some(found) = open_if(&place, name)? {
+            return Ok(Some(found));
+        }
+    }
+    for process in processes {
+        for thread in entries(&process.join("task"))? {
+            if let Some(found) = open_if(&thread.join("ns/net"), name)? {
+                return Ok(Some(found));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// What is there, if it is the one of that name.
+fn open_if(path: &Path, name: &str) -> Result<Option<OwnedFd>> {
+    let is_it = match fs::read_link(path) {
+        Ok(link) => link.as_os_str() == name,
+        // Where it is mounted it is no link.
+        Err(error) if error.kind() == ErrorKind::InvalidInput => true,
+        Err(error) if is_gone(&error) => false,
+        Err(error) => return Err(Error::io(path.display(), &error)),
+    };
+    match is_it.then(|| open(path)) {
+        None => Ok(None),
+        Some(Err(error)) if error.kind() == crate::ErrorKind::NotFound => Ok(None),
+        Some(opened) => opened.map(Some),
+    }
+}
+
+/// What is in a folder, unless that is gone.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let listed = fs::read_dir(folder).and_then(|entries| {
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<Vec<_>>>()
+    });
+    match listed {
+        Err(error) if is_gone(&error) => Ok(Vec::new()),
+        listed => listed.map_err(|error| Error::io(folder.display(), &error)),
+    }
+}
+
+/// A process that has ended, no process, or another user's.
+fn is_gone(error: &std::io::Error) -> bool {
+    let no_process = error.raw_os_error() == Some(Errno::SRCH.raw_os_error());
+    let kinds = [ErrorKind::NotFound, ErrorKind::NotADirectory, ErrorKind::PermissionDenied];
+    no_process || kinds.contains(&error.kind())
 }
 
 /// Where it is mounted (proc_pid_mountinfo(5)).
-fn mounted(name: &str) -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let points = mounts.lines().filter_map(|line| {
+fn mounted(name: &str) -> Result<Option<PathBuf>> {
+    const PATH: &str = "/proc/self/mountinfo";
+    let mounts = fs::read_to_string(PATH).map_err(|error| Error::io(PATH, &error))?;
+    let mut points = mounts.lines().filter_map(|line| {
         let mut words = line.split(' ').skip(3);
         (words.next() == Some(name)).then(|| words.next()).flatten().map(PathBuf::from)
     });
-    points.into_iter().next()
+    Ok(points.next())
 }
 
 #[cfg(test)]
@@ -145,10 +187,10 @@ mod tests {
         let Fresh { namespace, .. } = fresh().unwrap();
         let number = fs::File::from(namespace.try_clone().unwrap()).metadata().unwrap().ino();
         assert_ne!(format!("net:[{number}]"), own_name().unwrap());
-        assert!(find(&format!("net:[{number}]")).is_none());
+        assert!(find(&format!("net:[{number}]")).unwrap().is_none());
         let inside = within(namespace, own_name).unwrap();
         assert_eq!(inside, format!("net:[{number}]"));
-        assert!(find(&own_name().unwrap()).is_some());
+        assert!(find(&own_name().unwrap()).unwrap().is_some());
     }
 
     #[test]

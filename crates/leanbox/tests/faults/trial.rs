@@ -186,6 +186,10 @@ fn not_reclaimed(name: &str, has_net: bool) -> Option<String> {
         left = left_of(name, has_net);
         left.is_empty()
     });
+    if !clean && has_net {
+        // Not to be blamed on those that follow.
+        net::run("nft flush ruleset");
+    }
     (!clean).then(|| format!("it left {left:?}"))
 }
 
