@@ -152,7 +152,9 @@ pub(crate) fn heed_interrupts() -> Result<Vec<SigId>> {
 /// end that, and are then again what they were.
 pub(crate) fn rootfs(name: &str) -> Result<PathBuf> {
     let handlers = heed_interrupts()?;
-    let folder = Store::open_default().and_then(|store| leanbox_image::rootfs(&store, name));
+    let mut tell = |line: &str| tell(&format!("leanbox: {line}"));
+    let folder =
+        Store::open_default().and_then(|store| leanbox_image::rootfs(&store, name, &mut tell));
     for handler in handlers {
         signal_hook::low_level::unregister(handler);
     }

@@ -65,11 +65,15 @@ pub fn check_target(dir: &Path) -> Result<PathBuf> {
     Ok(full)
 }
 
-/// The folder of an image's root in the store, exported at its first use.
+/// Images beyond it take so long to be laid out that somebody waits for a word.
+const LARGE_BYTES: u64 = 100_000_000;
+
+/// The folder of an image's root in the store, exported at its first use; `tell` hears of that if it
+/// takes long.
 ///
 /// # Errors
 /// No such image, or it cannot be exported.
-pub fn rootfs(store: &Store, name: &str) -> Result<PathBuf> {
+pub fn rootfs(store: &Store, name: &str, tell: &mut dyn FnMut(&str)) -> Result<PathBuf> {
     let dir = store.rootfs(&store.image(name)?);
     if dir.is_dir() {
         return Ok(dir);
@@ -78,6 +82,9 @@ pub fn rootfs(store: &Store, name: &str) -> Result<PathBuf> {
     let image = store.image(name)?;
     let dir = store.rootfs(&image);
     if !dir.is_dir() {
+        if image.size > LARGE_BYTES {
+            tell(&format!("laying out {name} for its first use, {} MB", image.size / 1_000_000));
+        }
         place(&held, &image, &dir, ExportOptions::default())?;
     }
     Ok(dir)
