@@ -4,13 +4,14 @@ use super::protocol::{Disk, Request, Update, asked, asked_for_text};
 use super::{Named, verbs};
 use crate::outcome::size;
 use crate::run::limits::DiskArgs;
-use crate::say;
+use crate::{say, values};
 use leanbox::{
     BlockDevice, Container, IdList, IoLimit, LimitsChange, Result, Stats, parse_bytes, parse_cpus,
 };
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Arguments of `leanbox stats`.
 #[derive(Debug, clap::Args)]
@@ -18,6 +19,10 @@ pub(crate) struct StatsArgs {
     /// One line of JSON for each, with all that is known
     #[arg(long)]
     json: bool,
+    /// Again and again after this time, as in 2 or 500ms, while any of them runs; CPU is the share
+    /// of one in that time
+    #[arg(long, value_name = "TIME", value_parser = values::time)]
+    every: Option<Duration>,
     /// [default: all that run]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
@@ -53,20 +58,47 @@ pub(crate) struct UpdateArgs {
     names: Vec<String>,
 }
 
-/// `stats`: what each uses now.
+/// `stats`: what each uses now, once or again and again.
 pub(crate) fn stats(args: &StatsArgs) -> Result<ExitCode> {
-    let names = match args.names.is_empty() {
-        true => Named::all().into_iter().filter(Named::has_host).map(|one| one.name).collect(),
-        false => args.names.clone(),
-    };
+    let mut before = HashMap::new();
+    let Some(every) = args.every else { return round(args, &args.now(), &mut before) };
+    round(args, &args.now(), &mut before)?;
+    loop {
+        std::thread::sleep(every);
+        let names: Vec<String> = args.now().into_iter().filter(|name| runs(name)).collect();
+        if names.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        // One may end in between: the next round is without it.
+        let _ = round(args, &names, &mut before);
+    }
+}
+
+/// What each had used, and when.
+type Before = HashMap<String, (Instant, Duration)>;
+
+impl StatsArgs {
+    fn now(&self) -> Vec<String> {
+        match self.names.is_empty() {
+            true => Named::all().into_iter().filter(Named::has_host).map(|one| one.name).collect(),
+            false => self.names.clone(),
+        }
+    }
+}
+
+fn runs(name: &str) -> bool {
+    Named::find(name).is_ok_and(|named| named.has_host())
+}
+
+fn round(args: &StatsArgs, names: &[String], before: &mut Before) -> Result<ExitCode> {
     if !args.json {
         say(&line("NAME", ["CPU", "MEMORY", "PEAK", "PIDS", "READ", "WRITTEN"].map(String::from)));
     }
-    verbs::each(&names, |named| {
+    verbs::each(names, |named| {
         let text = asked_for_text(named, &Request::Stats)?;
         match args.json {
             true => say(&text),
-            false => say(&row(named, &serde_json::from_str(&text).unwrap_or_default())),
+            false => say(&row(named, &serde_json::from_str(&text).unwrap_or_default(), before)),
         }
         Ok(())
     })
@@ -153,11 +185,19 @@ fn received(disk: &Disk) -> IoLimit {
     }
 }
 
-fn row(named: &Named, stats: &Value) -> String {
+fn row(named: &Named, stats: &Value, before: &mut Before) -> String {
     let bytes = |key: &str| stats[key].as_u64().map_or_else(|| "-".to_string(), rounded);
-    let seconds = Duration::from_micros(stats["cpu_us"].as_u64().unwrap_or(0)).as_secs_f64();
+    let used = Duration::from_micros(stats["cpu_us"].as_u64().unwrap_or(0));
+    let now = Instant::now();
+    let cpu = match before.insert(named.name.clone(), (now, used)) {
+        None => format!("{:.2} s", used.as_secs_f64()),
+        Some((then, less)) => {
+            let share = used.saturating_sub(less).div_duration_f64(now - then);
+            format!("{:.1} %", share * 100.0)
+        }
+    };
     let columns = [
-        format!("{seconds:.2} s"),
+        cpu,
         bytes("memory_bytes"),
         bytes("memory_peak_bytes"),
         stats["pids"].to_string(),

@@ -155,6 +155,30 @@ fn stats_tell_what_it_uses_and_update_changes_what_it_may() {
 }
 
 #[test]
+fn stats_go_on_until_nothing_runs() {
+    let yard = Yard::new("stats-every");
+    yard.detach("busy", &["--cpus", "0.2"], "while :; do :; done");
+    yard.detach("idle", &["--timeout", "4s"], "sleep 60");
+    let mut watching = yard.command(&["stats", "--every", "500ms"]);
+    let watching = watching.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    assert!(within(PATIENCE, || yard.status("idle")["outcome"].is_object()));
+    yard.leanbox(&["kill", "busy"]).said("");
+    let output = watching.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let rounds = text.lines().filter(|line| line.starts_with("NAME ")).count();
+    let shares: Vec<f64> = text
+        .lines()
+        .filter(|line| line.starts_with("busy ") && line.contains('%'))
+        .map(|line| line.split_whitespace().nth(1).unwrap().parse().unwrap())
+        .collect();
+    assert!(rounds > 2 && shares.len() > 1, "{text}");
+    assert!(shares.iter().any(|share| (1.0..40.0).contains(share)), "{text}");
+    let last = text.rsplit("NAME ").next().unwrap();
+    assert!(!last.contains("idle "), "{text}");
+}
+
+#[test]
 fn an_update_sets_what_the_start_left_unlimited() {
     let yard = Yard::new("unlimited");
     yard.detach("box", &[], "while :; do :; done");
