@@ -141,6 +141,8 @@ fn tell_why(outcome: &Outcome, args: &Args) {
         tell(&format!("leanbox: timed out after {} s of CPU time", time.as_secs_f64()));
     } else if let (Cause::OutputLimit, Some(most)) = (outcome.cause, limits.output_max) {
         tell(&format!("leanbox: killed: it wrote more than {}; raise --output-max", size(most)));
+    } else if outcome.cause == Cause::HostGone {
+        tell("leanbox: killed: the process that keeps its slot (leanbox-keeper) has ended");
     } else if outcome.oom_killed {
         let who = match outcome.end {
             End::Signaled(9) => "killed",

@@ -50,6 +50,8 @@ pub(crate) struct Keeper {
 pub(crate) const PATIENCE: u32 = 100;
 /// As deep as keeper and launchers come, ten times over.
 const STACK_BYTES: usize = 64 * 1024;
+/// Of what may not fail.
+const TRIES: u32 = 1000;
 #[repr(C, align(4096))]
 struct Stack(UnsafeCell<[u8; STACK_BYTES]>);
 // SAFETY: a keeper has one thread; its children have copies.
@@ -246,8 +248,9 @@ impl Keeper {
             Ok(()) => self.make_here(request, fds),
             Err(errno) => Err((Step::NET, errno)),
         };
-        if process::setns(self.own_net, process::CLONE_NEWNET).is_err() {
-            // This slot's network would outlive it.
+        // Where it cannot leave, this slot's network would outlive the slot. It takes a little memory,
+        // which may be short for a moment; and with the keeper all slots would end.
+        if !(0..TRIES).any(|_| process::setns(self.own_net, process::CLONE_NEWNET).is_ok()) {
             process::exit(1);
         }
         made

@@ -355,7 +355,10 @@ impl Container {
         let killed = self.killed.load(Relaxed) && was_killed;
         let warned = self.started.grace.is_some();
         let asked = asked.filter(|cause| !cause.is_timeout() || warned || was_killed);
-        let cause = Cause::of(end, asked.or(killed.then_some(Cause::Killed)), oom_killed);
+        let asked = asked.or(killed.then_some(Cause::Killed));
+        // What its keeper had open is closed before its slots are killed.
+        let orphaned = was_killed && asked.is_none() && !oom_killed && self.keeper().is_gone();
+        let cause = Cause::of(end, asked.or(orphaned.then_some(Cause::HostGone)), oom_killed);
         Ok(Outcome {
             end,
             cause,

@@ -31,7 +31,8 @@ pub enum Cause {
     OutputLimit,
     /// [`Container::kill`](crate::Container::kill) or [`stop`](crate::Container::stop).
     Killed,
-    /// The process that had started it was gone; for containers that outlive it.
+    /// Its keeper, the process that the host has for its slots, was killed or ended for want of
+    /// something: all its containers end with it.
     HostGone,
 }
 

@@ -8,7 +8,7 @@ mod common;
 mod host;
 
 use common::{busybox, template};
-use leanbox::{Command, Container, End, Error, ErrorKind, Policy, Pool, Template};
+use leanbox::{Cause, Command, Container, End, Error, ErrorKind, Policy, Pool, Template};
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ fn kill_keeper(template: &Template) {
 fn assert_killed(container: Container) {
     let began = Instant::now();
     let outcome = container.wait().unwrap();
-    assert_eq!(outcome.end, End::Signaled(9));
+    assert_eq!((outcome.end, outcome.cause), (End::Signaled(9), Cause::HostGone));
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
 }
 

@@ -1,7 +1,9 @@
 //! The process whose calls fail: it makes a template and a pool, starts containers, takes all
 //! apart again, and says how that went.
 
-use leanbox::{Command, End, Error, ErrorKind, Nat, Network, Policy, Pool, Rootfs, Template};
+use leanbox::{
+    Cause, Command, End, Error, ErrorKind, Nat, Network, Policy, Pool, Rootfs, Template,
+};
 use std::path::{Path, PathBuf};
 
 /// Names the root file system to it.
@@ -62,6 +64,9 @@ fn use_slots(root: &Path, policy: Policy, nat: bool) -> Result<(), Error> {
     let pool = Pool::new(&template, 2)?;
     for _ in 0..2 {
         let outcome = Command::new("sh").args(["-c", "echo hello; exit 7"]).output(&pool)?;
+        if outcome.cause == Cause::HostGone {
+            return Err(Error::new(ErrorKind::Gone, "the keeper has ended"));
+        }
         if outcome.end != End::Exited(7) || outcome.stdout.bytes != b"hello\n" {
             return Err(Error::invalid(format!("a wrong outcome: {outcome:?}")));
         }
