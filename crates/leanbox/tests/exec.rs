@@ -314,3 +314,27 @@ fn in_shared_namespaces_a_second_program_counts_and_ends_with_its_own_container(
     assert_eq!(second.wait().unwrap().end, End::Signaled(9));
     assert_eq!(says(&neighbour, "echo lives"), "lives");
 }
+
+#[test]
+fn what_holds_for_a_containers_own_program_only_is_refused_for_a_second_one() {
+    let root = busybox("exec-only-first");
+    let pool = Pool::new(&template(&root, Policy::Once), 0).unwrap();
+    let container = Command::new("sleep").arg("60").spawn(&pool).unwrap();
+    let with = |set: &dyn Fn(&mut Command)| {
+        let mut command = Command::new("true");
+        set(&mut command);
+        command
+    };
+    let commands = [
+        (with(&|command| _ = command.explain()), "an explanation"),
+        (with(&|command| _ = command.cpu_time(Duration::from_secs(1))), "a CPU time limit"),
+        (with(&|command| _ = command.grace(15, Duration::from_secs(1)).unwrap()), "a grace"),
+        (with(&|command| _ = command.output_max(1)), "an output limit"),
+    ];
+    for (mut command, words) in commands {
+        let refused = container.exec(&mut command).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+        assert!(refused.to_string().contains(words), "{refused}");
+    }
+    assert!(container.exec(&mut Command::new("true")).unwrap().wait().unwrap().success());
+}

@@ -30,6 +30,7 @@ impl Command {
         if self.noop {
             return Err(Error::invalid("no program to run"));
         }
+        self.check_second()?;
         let began = Instant::now();
         let mut streams = Streams::open(&self.streams, || Stdio::Inherit, false, false)?;
         let inner = &pool.template().inner;
@@ -55,6 +56,22 @@ impl Command {
         };
         let deadline = self.timeout.and_then(|timeout| began.checked_add(timeout));
         Ok(Process::new(entered, ours, began, deadline, &self.program))
+    }
+
+    /// What holds for a container's own program only is refused, not ignored.
+    fn check_second(&self) -> Result<()> {
+        let of_the_first = [
+            (self.explain, "an explanation"),
+            (self.cpu_time.is_some(), "a CPU time limit"),
+            (self.grace.is_some(), "a grace"),
+            (self.output_max.is_some(), "an output limit"),
+        ];
+        match of_the_first.into_iter().find(|(is_asked, _)| *is_asked) {
+            Some((_, what)) => Err(Error::invalid(format!(
+                "{what} is for a container's own program, not for a second one"
+            ))),
+            None => Ok(()),
+        }
     }
 }
 
