@@ -127,7 +127,7 @@ impl TemplateBuilder {
 
     /// Goes without resource groups: where none can be had (`Unsupported`), as for a user to whom
     /// none was delegated. Then nothing limits memory and CPU time but the machine, processes are
-    /// limited for each user inside (`RLIMIT_NPROC`, setrlimit(2); from Linux 5.14 on), nothing can
+    /// limited for each user inside (`RLIMIT_NPROC`, setrlimit(2); not before Linux 5.14), nothing can
     /// be paused, and the outcome knows neither CPU time nor memory
     /// ([`Outcome::accounted`](crate::Outcome::accounted)). With [`Policy::Once`] only.
     #[must_use]

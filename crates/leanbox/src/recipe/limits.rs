@@ -3,7 +3,7 @@
 
 use super::Recipe;
 use crate::plan::Operation;
-use crate::{Error, Limits, Policy, Result};
+use crate::{Error, ErrorKind, Limits, Policy, Result, probe};
 use leanbox_launcher::wire::Rlimit;
 
 /// What every container gets, soft and hard.
@@ -24,6 +24,12 @@ pub(super) fn check(recipe: &Recipe) -> Result<()> {
         return Err(Error::invalid("a memory limit without resource groups would not hold")
             .remedy("leave it out, or have groups delegated"));
     }
+    if !recipe.groups && limits.pids_max != default.pids_max && !counts_by_namespace() {
+        let text = "a limit of processes without resource groups takes Linux 5.14";
+        return Err(Error::new(ErrorKind::Unsupported, text).remedy(
+            "leave it out (before, all processes of this user would count), or have groups delegated",
+        ));
+    }
     let asked = &limits.rlimits;
     if let Some(queues) = asked.iter().find(|limit| limit.resource() == RLIMIT_MSGQUEUE) {
         if recipe.policy == Policy::Reuse && queues.hard > 0 {
@@ -32,6 +38,12 @@ pub(super) fn check(recipe: &Recipe) -> Result<()> {
         }
     }
     asked.iter().try_for_each(crate::Rlimit::check_ours)
+}
+
+/// Whether processes of a user are counted for each user namespace ("Reimplement RLIMIT_NPROC on top
+/// of ucounts").
+fn counts_by_namespace() -> bool {
+    probe::kernel_version() >= (5, 14)
 }
 
 /// Of the launcher. Never above what this process may give (it may lack CAP_SYS_RESOURCE), and
@@ -50,9 +62,8 @@ pub(super) fn operations(recipe: &Recipe) -> Vec<Operation> {
         |resource: u32| recipe.limits.rlimits.iter().any(|limit| limit.resource() == resource);
     let own = RLIMITS.into_iter().filter(|(resource, _)| !is_asked(*resource));
     let mut ops: Vec<Operation> = own.map(bounded).collect();
-    if !recipe.groups {
-        // Counted per user of the slot's own user namespace, from Linux 5.14 on; the launcher has
-        // another user.
+    if !recipe.groups && counts_by_namespace() {
+        // The launcher has another user.
         ops.push(Operation::rlimit(RLIMIT_NPROC, recipe.limits.pids_max.into()));
     }
     if recipe.policy == Policy::Reuse {
