@@ -74,6 +74,13 @@ fn carry_out(message: &[u8]) -> leanbox_sys::Result<Option<Fd>> {
     let request = message_of::<FileRequest>(message).ok_or(Errno::INVAL)?;
     let texts = message.get(size_of::<FileRequest>()..).ok_or(Errno::INVAL)?;
     let path = CStr::from_bytes_until_nul(texts).map_err(|_| Errno::INVAL)?;
+    if request.ask == FileAsk::Give as u32 {
+        let flags = fd::O_RDONLY | fd::O_DIRECTORY | fd::O_NOFOLLOW | fd::O_CLOEXEC;
+        let folder = fd::open_in_root(path, flags, 0)?;
+        let given = give(folder, &request).and_then(|()| fd::chmod(folder, request.mode));
+        fd::close(folder);
+        return given.map(|()| None);
+    }
     if request.ask == FileAsk::Open as u32 {
         // Nothing that a file may be makes it wait, or becomes its terminal.
         const O_NONBLOCK_NOCTTY: i32 = 0o4000 | 0o400;
@@ -93,18 +100,12 @@ fn carry_out(message: &[u8]) -> leanbox_sys::Result<Option<Fd>> {
     let name = split(path, &mut folder)?;
     let folder = CStr::from_bytes_until_nul(&folder).map_err(|_| Errno::INVAL)?;
     let folder = fd::open_in_root(folder, fd::O_PATH | fd::O_DIRECTORY | fd::O_CLOEXEC, 0)?;
-    let made = |flags: i32| {
-        let flags = flags | fd::O_PATH | fd::O_NOFOLLOW | fd::O_CLOEXEC;
-        let made = fd::openat(folder, name, flags, 0)?;
-        let given = give(made, &request);
-        fd::close(made);
-        given
-    };
     let done = if request.ask == FileAsk::MakeDir as u32 {
-        fd::mkdirat(folder, name, request.mode).and_then(|()| made(fd::O_DIRECTORY))
+        fd::mkdirat(folder, name, request.mode)
     } else if request.ask == FileAsk::Symlink as u32 {
         let target = CStr::from_bytes_until_nul(second).map_err(|_| Errno::INVAL);
-        target.and_then(|target| fd::symlinkat(target, folder, name)).and_then(|()| made(0))
+        let made = target.and_then(|target| fd::symlinkat(target, folder, name));
+        made.and_then(|()| give_link(folder, name, &request))
     } else if request.ask == FileAsk::Remove as u32 {
         fd::unlinkat(folder, name, false)
     } else {
@@ -114,8 +115,22 @@ fn carry_out(message: &[u8]) -> leanbox_sys::Result<Option<Fd>> {
     done.map(|()| None)
 }
 
-/// Has it belong to whom it is to. Somebody inside may have put another thing in its place
-/// meanwhile, as behind the back of a cp(1) that root of the slot runs.
+/// A link that was made a moment ago: of what may be in its place by now, no file.
+fn give_link(folder: Fd, name: &CStr, request: &FileRequest) -> leanbox_sys::Result<()> {
+    if request.owner == FileRequest::ROOT {
+        return Ok(());
+    }
+    let made = fd::openat(folder, name, fd::O_PATH | fd::O_NOFOLLOW | fd::O_CLOEXEC, 0)?;
+    let given = match fd::is_link(made) {
+        Ok(true) => give(made, request),
+        Ok(false) => Err(Errno::EXIST),
+        Err(errno) => Err(errno),
+    };
+    fd::close(made);
+    given
+}
+
+/// Has it belong to whom it is to.
 fn give(made: Fd, request: &FileRequest) -> leanbox_sys::Result<()> {
     match request.owner {
         FileRequest::ROOT => Ok(()),

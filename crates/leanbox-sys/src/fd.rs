@@ -254,6 +254,18 @@ pub fn owner_of(fd: Fd) -> Result<(u32, u32)> {
     Ok((stat[5], stat[6]))
 }
 
+/// Whether what a descriptor is of is a symbolic link.
+pub fn is_link(fd: Fd) -> Result<bool> {
+    const STATX_TYPE: usize = 0x01;
+    // struct statx has 256 bytes; the mode is the lower half of its eighth word.
+    let mut stat = [0u32; 64];
+    let args = [int(fd), EMPTY.as_ptr() as usize, AT_EMPTY_PATH, STATX_TYPE];
+    let args = [args[0], args[1], args[2], args[3], stat.as_mut_ptr() as usize];
+    // SAFETY: the path is NUL-terminated, the buffer as long as the structure.
+    unsafe { call(nr::STATX, args) }?;
+    Ok(stat[7] & S_IFMT == S_IFLNK)
+}
+
 /// fchownat(2) of what a descriptor is of, whatever it is open for. Set-id bits go.
 pub fn chown(fd: Fd, user: u32, group: u32) -> Result<()> {
     let args = [int(fd), EMPTY.as_ptr() as usize, user as usize, group as usize, AT_EMPTY_PATH];

@@ -35,7 +35,7 @@ mod tests;
 pub use caller::make_room_for_groups;
 pub(crate) use freezer::Freezer;
 pub(crate) use group::Group;
-pub(crate) use layout::Layout;
+pub(crate) use layout::{Layout, unescape};
 pub(crate) use members::{Members, pid_of};
 pub(crate) use remove::remove_tree;
 pub(crate) use usage::{Baseline, CpuMeter};

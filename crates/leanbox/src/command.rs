@@ -311,7 +311,7 @@ impl Command {
         let (bytes, fds) = self.complete(message, &streams, tell)?;
         let bytes = bytes.as_deref().unwrap_or(&message.bytes);
         let slot = match how {
-            Take::InTurn => pool.take(began)?,
+            Take::InTurn => pool.take(began).map_err(|error| pool.blamed(error))?,
             Take::IfReady => match pool.try_take(began) {
                 Some(slot) => slot,
                 None => return Ok(None),
@@ -330,7 +330,7 @@ impl Command {
         if self.explain {
             container.explain()?;
         }
-        container.start(self.go(), bytes, &fds)?;
+        container.start(self.go(), bytes, &fds).map_err(|error| pool.blamed(error))?;
         Ok(Some(container))
     }
 

@@ -10,7 +10,7 @@ mod tender;
 
 use crate::slot::Slot;
 use crate::template::Inner;
-use crate::{Error, Policy, Result, Template};
+use crate::{Error, ErrorKind, Policy, Result, Template};
 pub use builder::PoolBuilder;
 pub(crate) use remains::REAP_MS;
 use rustix::event::{EventfdFlags, eventfd};
@@ -116,6 +116,16 @@ impl Pool {
             }
         }
         self.shared.queue_up(state, now, self.tender.is_some())
+    }
+
+    /// Names the keeper where its end is behind that of what it had made.
+    pub(crate) fn blamed(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Gone if self.inner().keeper.is_gone() => {
+                Error::new(ErrorKind::Gone, "the keeper has ended")
+            }
+            _ => error,
+        }
     }
 
     /// A ready slot, if there is one that nobody waits for.

@@ -197,12 +197,18 @@ impl TemplateBuilder {
             false => None,
         };
         // What needs no keeper is done while it sets itself up: half a millisecond on two CPUs.
-        let layout = match (recipe.groups, recipe.updatable) {
-            (false, _) => Layout::none(),
-            (true, true) => Layout::detect()?,
-            (true, false) => Layout::detect()?.needed_for(&limits),
+        let parent = match recipe.groups {
+            false => Parent::find(&Layout::none(), owner.name())?,
+            true => {
+                let all = Layout::detect()?;
+                let whole = recipe.updatable.then(|| Parent::find(&all, owner.name()));
+                match whole {
+                    Some(Ok(whole)) => whole,
+                    // Without a controller that cannot be handed down, if no limit asks for it.
+                    _ => Parent::find(&all.needed_for(&limits), owner.name())?,
+                }
+            }
         };
-        let parent = Parent::find(&layout, owner.name())?;
         owner.owns_groups(parent.paths())?;
         let mut first = First::Group(parent.first(&limits)?);
         if let (Some(starting), true) = (&starting, recipe.ahead && !is_shared) {

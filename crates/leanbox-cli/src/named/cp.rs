@@ -3,16 +3,20 @@
 //! made anew here, name by name, and no link of it is followed; what goes in is made by who is root
 //! inside and no more ([`Files`]).
 
+mod into;
+mod out;
+
 use super::Named;
 use super::protocol::{self, Request};
 use leanbox::{Error, ErrorKind, FileStat, Files, Result};
 use rustix::fs::{Timespec, Timestamps, futimens};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown, symlink};
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
+/// Of a mode, what comes out.
+const WITHOUT_SET_IDS: u32 = 0o1777;
 /// Deeper folders are a trap.
 const DEPTH_MAX: usize = 128;
 
@@ -41,15 +45,15 @@ pub(crate) fn cp(args: &Args) -> Result<ExitCode> {
             if args.to == "-" {
                 out_to_tar(&files, &path)?;
             } else {
-                out_to(&files, &path, Path::new(&args.to), args.archive)?;
+                out::out_to(&files, &path, Path::new(&args.to), args.archive)?;
             }
         }
         (None, Some((name, path))) => {
             let mut files = files_of(name)?;
             if args.from == "-" {
-                in_from_tar(&mut files, &path, args.archive)?;
+                into::in_from_tar(&mut files, &path, args.archive)?;
             } else {
-                in_from(&mut files, Path::new(&args.from), &path, args.archive)?;
+                into::in_from(&mut files, Path::new(&args.from), &path, args.archive)?;
             }
         }
         _ => {
@@ -83,7 +87,7 @@ fn last_name(path: &str) -> &str {
 /// One thing on its way out.
 enum Thing {
     Folder,
-    File(File, u64),
+    File(File),
     Link(String),
 }
 
@@ -114,9 +118,8 @@ fn walk(
             }
         }
     } else if stat.kind.is_file() {
-        let file = files.open(path)?;
-        let size = file.metadata().map_err(io_at(Path::new(path)))?.len();
-        each(name, Thing::File(file, size), &stat)?;
+        let (file, stat) = files.open_with_stat(path)?;
+        each(name, Thing::File(file), &stat)?;
     } else if stat.kind.is_symlink() {
         each(name, Thing::Link(files.read_link(path)?), &stat)?;
     }
@@ -128,7 +131,8 @@ fn out_to_tar(files: &Files, path: &str) -> Result<()> {
     let mut tar = tar::Builder::new(io::BufWriter::new(io::stdout().lock()));
     walk(files, path, last_name(path), 0, &mut |name, thing, stat| {
         let mut header = tar::Header::new_gnu();
-        header.set_mode(stat.mode);
+        // Root's tar would make another's program one of root's.
+        header.set_mode(stat.mode & WITHOUT_SET_IDS);
         header.set_mtime(stat.mtime.max(0).unsigned_abs());
         header.set_uid(stat.uid.into());
         header.set_gid(stat.gid.into());
@@ -142,10 +146,10 @@ fn out_to_tar(files: &Files, path: &str) -> Result<()> {
                 header.set_entry_type(tar::EntryType::Symlink);
                 tar.append_link(&mut header, name, target)
             }
-            Thing::File(file, size) => {
-                header.set_size(size);
+            Thing::File(file) => {
+                header.set_size(stat.size);
                 // As long as was said, whatever becomes of it meanwhile.
-                tar.append_data(&mut header, name, file.chain(io::repeat(0)).take(size))
+                tar.append_data(&mut header, name, file.chain(io::repeat(0)).take(stat.size))
             }
         }
         .map_err(wrap)
@@ -153,162 +157,7 @@ fn out_to_tar(files: &Files, path: &str) -> Result<()> {
     tar.into_inner().and_then(|mut out| out.flush()).map_err(wrap)
 }
 
-fn out_to(files: &Files, path: &str, to: &Path, archive: bool) -> Result<()> {
-    let target = if to.is_dir() { to.join(last_name(path)) } else { to.to_path_buf() };
-    walk(files, path, "", 0, &mut |name, thing, stat| {
-        let place = match name.trim_start_matches('/') {
-            "" => target.clone(),
-            below => target.join(below),
-        };
-        let wrap = io_at(&place);
-        match thing {
-            Thing::Folder => {
-                match fs::DirBuilder::new().mode(stat.mode & 0o777 | 0o700).create(&place) {
-                    // A link there would lead elsewhere.
-                    Err(_) if fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_dir()) => {}
-                    made => made.map_err(&wrap)?,
-                }
-            }
-            Thing::Link(to) => {
-                make_way(&place).and_then(|()| symlink(to, &place)).map_err(&wrap)?;
-            }
-            Thing::File(file, size) => {
-                let mut options = fs::OpenOptions::new();
-                // No set-id bits: it is ours now.
-                let new = options.write(true).create_new(true).mode(stat.mode & 0o777);
-                let made = make_way(&place).and_then(|()| new.open(&place));
-                let mut made = made.map_err(&wrap)?;
-                io::copy(&mut file.take(size), &mut made).map_err(&wrap)?;
-                dated(&made, stat.mtime.max(0));
-            }
-        }
-        match archive {
-            true => lchown(&place, Some(stat.uid), Some(stat.gid))
-                .map_err(|error| not_ours(&place, &error)),
-            false => Ok(()),
-        }
-    })
-}
-
-fn not_ours(path: &Path, error: &io::Error) -> Error {
-    let text = Error::io(path.display(), error);
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            text.remedy("root may give files away: leave out --archive")
-        }
-        _ => text,
-    }
-}
-
-/// In the place of a file or a link, but not of a folder.
-fn make_way(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 fn dated(file: &File, mtime: i64) {
     let time = Timespec { tv_sec: mtime, tv_nsec: 0 };
     let _ = futimens(file, &Timestamps { last_access: time, last_modification: time });
-}
-
-/// Where something of that name goes: into a folder that is there, else to the path itself.
-fn target_inside(files: &Files, path: &str, name: &str) -> String {
-    if path == "/" || files.stat(&format!("{path}/.")).is_ok_and(|stat| stat.kind.is_dir()) {
-        return format!("{}/{name}", path.trim_end_matches('/'));
-    }
-    path.to_string()
-}
-
-fn in_from(files: &mut Files, from: &Path, to: &str, archive: bool) -> Result<()> {
-    let whole = from.canonicalize().map_err(io_at(from))?;
-    let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let target = target_inside(files, to, &name);
-    let mut todo: Vec<(PathBuf, String)> = vec![(whole, target)];
-    while let Some((source, place)) = todo.pop() {
-        let wrap = io_at(&source);
-        let meta = fs::symlink_metadata(&source).map_err(&wrap)?;
-        if archive {
-            files.own_as(meta.uid(), meta.gid());
-        }
-        if meta.is_dir() {
-            make_dir(files, &place, meta.mode())?;
-            for entry in fs::read_dir(&source).map_err(&wrap)? {
-                let entry = entry.map_err(&wrap)?;
-                todo.push((
-                    entry.path(),
-                    format!("{place}/{}", entry.file_name().to_string_lossy()),
-                ));
-            }
-        } else if meta.is_symlink() {
-            let to = fs::read_link(&source).map_err(&wrap)?;
-            files.symlink(&to.to_string_lossy(), &place)?;
-        } else if meta.is_file() {
-            let content = File::open(&source).map_err(&wrap)?;
-            put(files, &place, content, meta.mode(), meta.mtime())?;
-        }
-    }
-    Ok(())
-}
-
-fn put(files: &Files, place: &str, mut content: impl Read, mode: u32, mtime: i64) -> Result<()> {
-    let mut made = files.create(place, mode & 0o7777)?;
-    io::copy(&mut content, &mut made).map_err(io_at(Path::new(place)))?;
-    dated(&made, mtime);
-    Ok(())
-}
-
-/// One that is there is fine.
-fn make_dir(files: &Files, place: &str, mode: u32) -> Result<()> {
-    match files.create_dir(place, mode & 0o7777) {
-        Err(_) if files.stat(place).is_ok_and(|stat| stat.kind.is_dir()) => Ok(()),
-        made => made,
-    }
-}
-
-fn in_from_tar(files: &mut Files, to: &str, archive: bool) -> Result<()> {
-    let wrap = |error: io::Error| Error::io("tar archive", &error);
-    if !files.stat(&format!("{to}/."))?.kind.is_dir() {
-        return Err(Error::invalid(format!("{to}: not a folder")));
-    }
-    let mut tar = tar::Archive::new(io::stdin().lock());
-    for entry in tar.entries().map_err(wrap)? {
-        let mut entry = entry.map_err(wrap)?;
-        let path = entry.path().map_err(wrap)?.into_owned();
-        let parts = path
-            .components()
-            .filter(|part| !matches!(part, Component::CurDir | Component::RootDir));
-        let parts = parts.map(|part| match part {
-            Component::Normal(name) => Ok(name.to_string_lossy().into_owned()),
-            _ => Err(Error::invalid(format!("tar archive: {path:?} has \"..\" in it"))),
-        });
-        let parts = parts.collect::<Result<Vec<_>>>()?;
-        if parts.is_empty() {
-            continue;
-        }
-        let place = format!("{}/{}", to.trim_end_matches('/'), parts.join("/"));
-        let mode = entry.header().mode().unwrap_or(0o644);
-        let mtime = entry.header().mtime().map_or(0, |time| i64::try_from(time).unwrap_or(0));
-        let kind = entry.header().entry_type();
-        if archive {
-            let id = |id: io::Result<u64>| id.map(|id| u32::try_from(id).unwrap_or(u32::MAX - 1));
-            let header = entry.header();
-            files.own_as(id(header.uid()).map_err(wrap)?, id(header.gid()).map_err(wrap)?);
-        }
-        if kind.is_dir() {
-            make_dir(files, &place, mode)?;
-        } else if kind.is_symlink() {
-            let target = entry.link_name().map_err(wrap)?.unwrap_or_default().into_owned();
-            files.symlink(&target.to_string_lossy(), &place)?;
-        } else if kind.is_hard_link() {
-            let text = format!("tar archive: {path:?} is a hard link, which is not copied");
-            return Err(
-                Error::new(ErrorKind::Unsupported, text).remedy("pack it with --hard-dereference")
-            );
-        } else if kind.is_file() {
-            put(files, &place, &mut entry, mode, mtime)?;
-        }
-    }
-    Ok(())
 }

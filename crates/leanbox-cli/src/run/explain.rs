@@ -31,13 +31,16 @@ fn option_for(reason: &Reason) -> String {
         }
         Reason::ReadOnly(mount) | Reason::NoExec(mount) if mount.starts_with("/proc") => NOTHING,
         Reason::ReadOnly(_) => "leave :ro out of the volume",
-        Reason::NoExec(mount) => {
+        Reason::NoExec(mount) if is_plain(mount) => {
             return format!("--tmpfs {mount}:exec, or a volume without noexec");
         }
-        Reason::NoDevice(path) => return format!("--device {path}"),
+        Reason::NoExec(_) => "--tmpfs with exec, or a volume without noexec",
+        Reason::NoDevice(path) if is_plain(path) => return format!("--device {path}"),
+        Reason::NoDevice(_) => "--device, if there is such a device",
         Reason::Full(mount) if mount == "/tmp" || mount == "/dev/shm" => "--tmp-size",
         Reason::Full(mount) if mount == "/" => "--writable=SIZE",
-        Reason::Full(mount) => return format!("--tmpfs {mount}:size=SIZE"),
+        Reason::Full(mount) if is_plain(mount) => return format!("--tmpfs {mount}:size=SIZE"),
+        Reason::Full(_) => "--tmpfs with a larger size",
         Reason::Filter(Lift::Docker) => "--security docker",
         Reason::Filter(Lift::Profile) => "--seccomp FILE, for code that is trusted with it",
         Reason::Permission => {
@@ -54,6 +57,11 @@ fn option_for(reason: &Reason) -> String {
         _ => NOTHING,
     };
     fixed.into()
+}
+
+/// Whether the program's word can be given back as an option.
+fn is_plain(path: &str) -> bool {
+    path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte))
 }
 
 const NOTHING: &str = "no option allows it";
@@ -78,6 +86,8 @@ mod tests {
         );
         assert_eq!(option_for(&Reason::Capability(Capability::NetRaw)), "--cap-add NET_RAW");
         assert_eq!(option_for(&Reason::Machine), NOTHING);
+        assert_eq!(option_for(&Reason::NoDevice("/dev/fuse".into())), "--device /dev/fuse");
+        assert!(!option_for(&Reason::NoDevice("/dev/x:y --privileged".into())).contains("x:y"));
         assert_eq!(option_for(&Reason::ReadOnly("/proc/sys".into())), NOTHING);
     }
 }

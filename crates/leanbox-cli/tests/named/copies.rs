@@ -69,8 +69,15 @@ fn an_archive_keeps_the_owners_as_they_are_inside() {
     let archive = yard.command(&["cp", "box:/tmp/back", "-"]).output().unwrap().stdout;
     let put = common::fed(&mut yard.command(&["cp", "-a", "-", "box:/dev/shm"]), &archive);
     assert!(put.status.success(), "{put:?}");
+    // An archive that root unpacks makes no program of root's.
     let look = "cd /dev/shm/back; stat -c '%u %g' . link; stat -c '%u %g %a' file";
-    yard.leanbox(&["exec", "box", "sh", "-c", look]).said("7 8\n9 10\n7 8 6711");
+    yard.leanbox(&["exec", "box", "sh", "-c", look]).said("7 8\n9 10\n7 8 711");
+    // What was here before stays whose it is.
+    fs::create_dir_all(yard.0.0.join("there/own")).unwrap();
+    yard.leanbox(&["cp", "-a", "box:/tmp/own", "there"]).said("");
+    assert_eq!(owner("there/own").0, 0);
+    assert_eq!(owner("there/own/file"), (7, 8, 0o755));
+    yard.leanbox(&["cp", "-a", "box:/tmp/..", "."]).failed(1, "no name");
     fs::write(yard.0.0.join("foreign"), "").unwrap();
     std::os::unix::fs::chown(yard.0.0.join("foreign"), Some(1 << 20), Some(0)).unwrap();
     yard.leanbox(&["cp", "-a", "foreign", "box:/tmp/foreign"]).failed(1, "/tmp/foreign: EINVAL");
@@ -96,7 +103,9 @@ fn what_a_container_swaps_while_it_is_copied_leads_to_nothing_of_ours() {
     for turn in 0..40 {
         let out = yard.0.0.join(format!("out{turn}"));
         // It may fail, since things are gone meanwhile.
-        yard.leanbox(&["cp", "box:/tmp/t", &format!("out{turn}")]);
+        let archive = if turn % 2 == 0 { &["-a"][..] } else { &[] };
+        let words = ["box:/tmp/t", &format!("out{turn}")];
+        yard.leanbox(&[&["cp"], archive, &words].concat());
         for folder in ["name", "real"].map(|name| out.join(name)) {
             // A link that came out is a link, and not followed here.
             let is_link = fs::symlink_metadata(&folder).is_ok_and(|meta| meta.is_symlink());
@@ -104,7 +113,7 @@ fn what_a_container_swaps_while_it_is_copied_leads_to_nothing_of_ours() {
             assert!(is_link || text != "of the host");
         }
         yard.leanbox(&["cp", "in", "box:/tmp/t/name/file"]);
-        yard.leanbox(&["cp", "in", "box:/tmp/t/name"]);
+        yard.leanbox(&[&["cp"], archive, &["in", "box:/tmp/t/name"]].concat());
     }
     assert_eq!(fs::read_to_string(victim.join("file")).unwrap(), "of the host");
     assert_eq!(fs::read_dir(&victim).unwrap().count(), 1);

@@ -15,6 +15,8 @@ pub enum FileAsk {
     Symlink,
     /// unlinkat(2).
     Remove,
+    /// A folder, which no link leads to at the end, becomes its owner's, with the mode.
+    Give,
 }
 
 /// The head of a request; the path follows, NUL-terminated, and the second text likewise.

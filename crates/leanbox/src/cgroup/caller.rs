@@ -22,6 +22,8 @@ const SYSTEMD: &str = "/run/systemd/system";
 /// Where distributions have busctl(1). Not along PATH: what that names first is not for root to
 /// run.
 const BUSCTL: [&str; 2] = ["/usr/bin/busctl", "/bin/busctl"];
+/// PROC_PID_INIT_INO of the kernel.
+const INITIAL_PIDS: &str = "pid:[4026531836]";
 /// systemd begins a scope within milliseconds, unless it is busy booting.
 const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(5);
@@ -110,6 +112,13 @@ fn move_down(folder: &Path) -> Result<()> {
     ))
 }
 
+/// The bus of this user's systemd.
+fn users_bus() -> Option<PathBuf> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let bus = runtime.filter(|folder| folder.is_absolute())?.join("bus");
+    bus.exists().then_some(bus)
+}
+
 /// Which systemd has our scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Manager {
@@ -121,14 +130,14 @@ enum Manager {
 
 impl Manager {
     fn find() -> Option<Self> {
-        if !Path::new(SYSTEMD).is_dir() {
+        // It is told a pid, which is another's in another pid namespace.
+        let pids = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        if !Path::new(SYSTEMD).is_dir() || pids != Path::new(INITIAL_PIDS) {
             None
         } else if userns::is_machine_root() {
             Some(Self::System)
         } else {
-            let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-            let has_bus = |folder: PathBuf| folder.is_absolute() && folder.join("bus").exists();
-            runtime.is_some_and(has_bus).then_some(Self::User)
+            users_bus().map(|_| Self::User)
         }
     }
 
@@ -150,7 +159,9 @@ impl Manager {
     /// (org.freedesktop.systemd1(5)).
     fn ask_for_scope(self, before: &Place) -> Result<()> {
         let pid = std::process::id().to_string();
-        let name = format!("leanbox-{pid}.scope");
+        // One of a container in the background outlives this process's pid.
+        let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let name = format!("leanbox-{pid}-{:x}.scope", since.as_micros());
         let Some(busctl) = BUSCTL.into_iter().find(|path| Path::new(path).is_file()) else {
             let text = format!("busctl(1) is neither {} nor {}", BUSCTL[0], BUSCTL[1]);
             return Err(Error::new(ErrorKind::NotFound, text).remedy(self.remedy()));
@@ -170,6 +181,11 @@ impl Manager {
             .args(["Delegate", "b", "true"])
             .args(["CollectMode", "s", "inactive-or-failed"])
             .arg("0");
+        if let (Self::User, Some(bus)) = (self, users_bus()) {
+            // A session of another kind may have a bus of its own, without systemd.
+            let address = format!("unix:path={}", bus.display());
+            ask.env("DBUS_SESSION_BUS_ADDRESS", address);
+        }
         let said = tool::ask(ask, "")?;
         if !said.status.success() {
             let text = format!("StartTransientUnit({name}): {}", said.why());

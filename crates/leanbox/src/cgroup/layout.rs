@@ -238,7 +238,7 @@ impl Mount {
 }
 
 /// mountinfo writes blank, tab, newline and backslash as three octal digits.
-fn unescape(text: &str) -> PathBuf {
+pub(crate) fn unescape(text: &str) -> PathBuf {
     let pairs = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
     pairs.iter().fold(text.to_string(), |text, (code, plain)| text.replace(code, plain)).into()
 }

@@ -87,10 +87,28 @@ impl Members {
     }
 }
 
-/// The pid of a pidfd's process as this process sees it (proc_pid_fdinfo(5)).
+/// The pid of a pidfd's process as this process sees it (proc_pid_fdinfo(5)); `None` of one that has
+/// ended and was waited for, where it says -1.
 pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> Option<Pid> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
     let text = std::fs::read_to_string(path).ok()?;
     let number = text.lines().find_map(|line| line.strip_prefix("Pid:"))?;
-    Pid::from_raw(number.trim().parse().ok()?)
+    Pid::from_raw(number.trim().parse().ok().filter(|pid| *pid > 0)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{PidfdFlags, pidfd_open};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn one_that_was_waited_for_has_no_pid() {
+        let mut child = std::process::Command::new("/bin/true").spawn().unwrap();
+        let pid = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        assert_eq!(pid_of(pidfd.as_fd()), Some(pid));
+        child.wait().unwrap();
+        assert_eq!(pid_of(pidfd.as_fd()), None);
+    }
 }

@@ -96,10 +96,33 @@ impl Files {
         self.socket
     }
 
-    /// Has what is made from now on belong to this user and group, by their numbers inside. Making
-    /// fails with `EINVAL` for those whom the container does not have (above 65,534).
+    /// Has files and links that are made from now on belong to this user and group, by their
+    /// numbers inside; folders are given away by [`give_dir`](Self::give_dir), when they are filled.
+    /// Making fails with `EINVAL` for those whom the container does not have (above 65,534).
     pub fn own_as(&mut self, uid: u32, gid: u32) {
         self.owner = [uid, gid];
+    }
+
+    /// Has a folder, with this mode, belong to this user and group, by their numbers inside. Last, and
+    /// the inner ones first: whose a folder is can put other things into it.
+    ///
+    /// # Errors
+    /// No folder is there, or `EINVAL` as for [`own_as`](Self::own_as).
+    pub fn give_dir(&self, path: &str, mode: u32, uid: u32, gid: u32) -> Result<()> {
+        self.ask_for([uid, gid], FileAsk::Give, path, "", 0, mode & 0o7777).map(drop)
+    }
+
+    /// Opens a file for reading, no link, with what it is like: it stays the same file, whatever is
+    /// put in its place meanwhile.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open), or a link.
+    pub fn open_with_stat(&self, path: &str) -> Result<(File, FileStat)> {
+        let (file, stat) = self.opened(path, OFlags::RDONLY | OFlags::NOFOLLOW)?;
+        match stat.kind.is_file() {
+            true => Ok((file, stat)),
+            false => Err(Error::invalid(format!("{path}: not a file"))),
+        }
     }
 
     /// Opens a file for reading; links are followed, inside.
@@ -155,18 +178,22 @@ impl Files {
     /// # Errors
     /// Nothing is.
     pub fn stat(&self, path: &str) -> Result<FileStat> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW;
+        self.opened(path, OFlags::PATH | OFlags::NOFOLLOW).map(|(_, stat)| stat)
+    }
+
+    fn opened(&self, path: &str, flags: OFlags) -> Result<(File, FileStat)> {
         let (opened, [uid, gid]) = self.ask(FileAsk::Open, path, "", flags.bits(), 0)?;
-        let file = opened.ok_or_else(|| gone(path))?;
+        let file = File::from(opened.ok_or_else(|| gone(path))?);
         let stat = rustix::fs::fstat(&file).map_err(|errno| Error::syscall(path, errno))?;
-        Ok(FileStat {
+        let stat = FileStat {
             kind: FileType::from_raw_mode(stat.st_mode),
             mode: stat.st_mode & 0o7777,
             size: u64::try_from(stat.st_size).unwrap_or(0),
             mtime: stat.st_mtime,
             uid,
             gid,
-        })
+        };
+        Ok((file, stat))
     }
 
     /// Where a symbolic link leads.
@@ -224,11 +251,23 @@ impl Files {
         flags: u32,
         mode: u32,
     ) -> Result<(Option<OwnedFd>, [u32; 2])> {
+        self.ask_for(self.owner, ask, path, second, flags, mode)
+    }
+
+    fn ask_for(
+        &self,
+        owner: [u32; 2],
+        ask: FileAsk,
+        path: &str,
+        second: &str,
+        flags: u32,
+        mode: u32,
+    ) -> Result<(Option<OwnedFd>, [u32; 2])> {
         if !path.starts_with('/') {
             return Err(Error::invalid(format!("{path:?}: not an absolute path")));
         }
         no_nul(path).and_then(|()| no_nul(second))?;
-        let request = FileRequest { ask: ask as u32, flags, mode, owner: self.owner };
+        let request = FileRequest { ask: ask as u32, flags, mode, owner };
         let mut message = bytes_of(&request).to_vec();
         for text in [path, second] {
             message.extend(text.as_bytes());

@@ -13,7 +13,8 @@ impl Container {
     /// # Errors
     /// `Gone` if it has ended.
     pub fn network_namespace(&self) -> Result<OwnedFd> {
-        let pidfd = self.running("network")?.container();
+        // Not the program's, which may have gone into another.
+        let pidfd = self.running("network")?.launcher();
         let gone = || Error::new(ErrorKind::Gone, "network: the container has ended");
         let pid = cgroup::pid_of(pidfd).ok_or_else(gone)?;
         let path = format!("/proc/{}/ns/net", pid.as_raw_nonzero());

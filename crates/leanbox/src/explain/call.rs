@@ -4,8 +4,6 @@
 use super::place;
 use crate::limits;
 
-/// The longest path that is shown.
-const SHOWN_MAX: usize = 200;
 /// `AT_FDCWD`.
 const WORKING_FOLDER: i32 = -100;
 
@@ -68,7 +66,8 @@ pub(super) fn tell(pid: i32, name: &str, args: &[u64; 6]) -> Told {
     #[allow(clippy::cast_possible_truncation, reason = "what the kernel takes of a descriptor")]
     let descriptor = |at: usize| args[at] as i32;
     let file = |path: Option<String>| {
-        let shown = path.as_ref().map_or_else(|| "?".into(), |path| format!("{:?}", short(path)));
+        let shown = path.as_deref();
+        let shown = shown.map_or_else(|| "?".into(), |path| format!("\"{}\"", place::shown(path)));
         (shown, path)
     };
     let (inner, path) = match matters(name) {
@@ -85,7 +84,7 @@ pub(super) fn tell(pid: i32, name: &str, args: &[u64; 6]) -> Told {
         },
         Matters::Address(at, length) => {
             let address = place::address_at(pid, args[at], args[length]);
-            (address.map_or_else(|| "?".into(), |address| address.escape_debug().to_string()), None)
+            (address.map_or_else(|| "?".into(), |address| place::shown(&address)), None)
         }
         Matters::Family => (family(args[0]), None),
         Matters::Resource(at) => (limits::name_of_rlimit(args[at]).unwrap_or("?").into(), None),
@@ -93,14 +92,6 @@ pub(super) fn tell(pid: i32, name: &str, args: &[u64; 6]) -> Told {
         Matters::Nothing => (String::new(), None),
     };
     Told { words: format!("{name}({inner})"), path }
-}
-
-/// Not more than people read.
-fn short(path: &str) -> String {
-    match path.char_indices().nth(SHOWN_MAX) {
-        Some((at, _)) => format!("{}...", &path[..at]),
-        None => path.to_string(),
-    }
 }
 
 /// Of address_families(7).

@@ -1,7 +1,9 @@
 //! What a traced process means by an address or a path: read out of its memory and of its folder in
 //! `/proc`. All of it is the program's word, which is shown and never followed.
 
+use crate::cgroup::unescape;
 use std::fs::{self, File};
+use std::io::Read;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -9,6 +11,10 @@ use std::path::{Path, PathBuf};
 /// The longest path of the kernel.
 const PATH_MAX: usize = 4096;
 const PAGE: u64 = 4096;
+/// A program may have many mounts, and long ones.
+const MOUNTS_MAX_BYTES: u64 = 1 << 20;
+/// The longest text that is shown.
+const SHOWN_MAX: usize = 200;
 /// struct sockaddr_un is the longest.
 const ADDRESS_MAX: usize = 110;
 
@@ -102,9 +108,20 @@ pub(super) fn is_limited(pid: i32, name: &str) -> bool {
     line.is_some_and(|rest| rest.split_whitespace().next() != Some("unlimited"))
 }
 
+/// A text of the program's as people are shown it: not longer than they read, and escaped.
+pub(super) fn shown(text: &str) -> String {
+    let end = text.char_indices().nth(SHOWN_MAX).map(|(at, _)| at);
+    let dots = if end.is_some() { "..." } else { "" };
+    let quoted = format!("{:?}", &text[..end.unwrap_or(text.len())]);
+    format!("{}{dots}", &quoted[1..quoted.len() - 1])
+}
+
 /// The mount that a path is on, by its words alone.
 pub(super) fn mount_of(pid: i32, path: &str) -> Option<Mount> {
-    mount_in(&fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok()?, path)
+    let mut mounts = Vec::new();
+    let file = File::open(format!("/proc/{pid}/mountinfo")).ok()?;
+    file.take(MOUNTS_MAX_BYTES).read_to_end(&mut mounts).ok()?;
+    mount_in(&String::from_utf8_lossy(&mounts), path)
 }
 
 /// Out of a mountinfo (proc_pid_mountinfo(5)); of several at one place the last.
@@ -115,11 +132,12 @@ fn mount_in(mounts: &str, path: &str) -> Option<Mount> {
         let (point, own) = (fields.get(4)?, fields.get(5)?);
         let (kind, of_all) = (tail.split(' ').next()?, tail.split(' ').nth(2)?);
         let has = |options: &str, name: &str| options.split(',').any(|option| option == name);
+        let point = unescape(point).display().to_string();
         Some(Mount {
-            point: (*point).to_string(),
             read_only: has(own, "ro") || has(of_all, "ro"),
             no_exec: has(own, "noexec"),
             is_mask: point.starts_with("/proc/") && kind != "proc",
+            point,
         })
     };
     mounts

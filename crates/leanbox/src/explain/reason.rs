@@ -1,7 +1,7 @@
 //! Why a call was refused: from the policy, the errno, what the call was about, and the limits that
 //! its process has.
 
-use super::place::{self, Mount};
+use super::place::{self, Mount, shown};
 use super::{Lift, Reason};
 use crate::filter::Policy;
 use crate::security::Rights;
@@ -57,13 +57,13 @@ impl Facts {
             };
         }
         let at =
-            || failed.mount.as_ref().map_or_else(|| "/".to_string(), |mount| mount.point.clone());
+            || failed.mount.as_ref().map_or_else(|| "/".to_string(), |mount| shown(&mount.point));
         let path = failed.path.unwrap_or_default();
         match failed.errno {
             Errno::NOSYS => Some(Reason::Kernel),
             Errno::ROFS => Some(Reason::ReadOnly(at())),
             Errno::PERM | Errno::ACCESS => self.of_rights(failed),
-            Errno::NOENT if path.starts_with("/dev/") => Some(Reason::NoDevice(path.into())),
+            Errno::NOENT if path.starts_with("/dev/") => Some(Reason::NoDevice(shown(path))),
             Errno::NOENT if path == "/sys" || path.starts_with("/sys/") => Some(Reason::NoSysfs),
             Errno::NXIO if path == "/dev/tty" => Some(Reason::NoTerminal),
             Errno::NETUNREACH if self.loopback_only => Some(Reason::NoNetwork),
@@ -78,9 +78,9 @@ impl Facts {
         let name = failed.name;
         match &failed.mount {
             Some(mount) if mount.no_exec && name.starts_with("execve") => {
-                return Some(Reason::NoExec(mount.point.clone()));
+                return Some(Reason::NoExec(shown(&mount.point)));
             }
-            Some(mount) if mount.is_mask => return Some(Reason::Masked(mount.point.clone())),
+            Some(mount) if mount.is_mask => return Some(Reason::Masked(shown(&mount.point))),
             _ if matches!(name, "connect" | "sendto") && self.refuses_addresses => {
                 return Some(Reason::RefusedAddress);
             }
@@ -151,7 +151,7 @@ fn ulimit(failed: &Failed<'_>, errno: Errno) -> Option<&'static str> {
 
 /// Whose a file in `/proc` is that the program may not open: a process's, or the machine's.
 fn owner_in_proc(path: &str) -> Option<Reason> {
-    let name = path.strip_prefix("/proc/")?.split('/').next()?;
+    let name = path.strip_prefix("/proc/")?.split('/').next().filter(|name| !name.is_empty())?;
     match name.bytes().all(|byte| byte.is_ascii_digit()) {
         true => Some(Reason::OtherProcess),
         false if matches!(name, "self" | "thread-self" | "sys") => None,

@@ -105,8 +105,11 @@ impl Watch {
             }
             Event::Exec => {
                 self.is_program = true;
+                // By another thread, whose number this one's is now.
+                self.calls.remove(&pid);
                 if let Some(path) = place::without_set_ids(pid) {
-                    self.refuse(format!("execve({path:?})"), DONE, Reason::NoSetId);
+                    let call = format!("execve(\"{}\")", place::shown(&path));
+                    self.refuse(call, DONE, Reason::NoSetId);
                 }
             }
             Event::Ended(errno) => {
@@ -148,7 +151,7 @@ impl Watch {
         let Told { words, path } = call::tell(pid, name, &call.args);
         let Some(path) = path.filter(|path| path.starts_with("/proc/")) else { return };
         if let Some(mount) = place::mount_of(pid, &path).filter(|mount| mount.is_mask) {
-            self.refuse(words, DONE, Reason::Masked(mount.point));
+            self.refuse(words, DONE, Reason::Masked(place::shown(&mount.point)));
         }
     }
 
@@ -164,23 +167,35 @@ impl Watch {
         }
         let name = names::name(nr).map_or_else(|| format!("call {nr}"), str::to_string);
         let Told { words, path } = call::tell(pid, &name, &call.args);
+        if self.is_again(&words, error) {
+            return;
+        }
         let mount = path.as_deref().and_then(|path| place::mount_of(pid, path));
         let path = path.as_deref();
         let failed = Failed { pid, nr, name: &name, args: &call.args, errno, path, mount };
-        if let Some(reason) = self.facts.reason(&failed) {
+        let Some(reason) = self.facts.reason(&failed) else { return };
+        // A filter that kills a process kills all its threads, whatever call they are in.
+        if error != KILLED || matches!(reason, Reason::Filter(_) | Reason::Machine) {
             self.refuse(words, error, reason);
         }
     }
 
+    /// Whether it is known already; it is counted.
+    fn is_again(&mut self, call: &str, error: &str) -> bool {
+        let known = self.places.get(&(call.to_string(), error.to_string()));
+        known.map(|at| self.explanation.refusals[*at].count += 1).is_some()
+    }
+
     fn refuse(&mut self, call: String, error: &str, reason: Reason) {
-        let refusals = &mut self.explanation.refusals;
-        match self.places.get(&(call.clone(), error.to_string())) {
-            Some(at) => refusals[*at].count += 1,
-            None if refusals.len() == KEPT_MAX => self.explanation.more += 1,
-            None => {
-                self.places.insert((call.clone(), error.to_string()), refusals.len());
-                refusals.push(Refusal { call, error: error.to_string(), count: 1, reason });
-            }
+        if self.is_again(&call, error) {
+            return;
         }
+        let refusals = &mut self.explanation.refusals;
+        if refusals.len() == KEPT_MAX {
+            self.explanation.more += 1;
+            return;
+        }
+        self.places.insert((call.clone(), error.to_string()), refusals.len());
+        refusals.push(Refusal { call, error: error.to_string(), count: 1, reason });
     }
 }

@@ -2,6 +2,7 @@
 //! moment; what it opened there stays there.
 
 use super::netlink::Netlink;
+use crate::cgroup::unescape;
 use crate::owner::has_blocks;
 use crate::{Error, Result, thread};
 use leanbox_sys::process::{self, CLONE_NEWNET};
@@ -143,8 +144,13 @@ fn open_if(path: &Path, name: &str) -> Result<Option<OwnedFd>> {
     match is_it.then(|| open(path)) {
         None => Ok(None),
         Some(Err(error)) if error.kind() == crate::ErrorKind::NotFound => Ok(None),
-        Some(opened) => opened.map(Some),
+        // A process that has that number meanwhile, or what is mounted on top.
+        Some(opened) => opened.map(|opened| Some(opened).filter(|opened| is_named(opened, name))),
     }
+}
+
+fn is_named(namespace: &OwnedFd, name: &str) -> bool {
+    rustix::fs::fstat(namespace).is_ok_and(|stat| format!("net:[{}]", stat.st_ino) == name)
 }
 
 /// What is in a folder, unless that is gone.
@@ -171,9 +177,9 @@ fn mounted(name: &str) -> Result<Option<PathBuf>> {
     let mounts = fs::read_to_string(PATH).map_err(|error| Error::io(PATH, &error))?;
     let mut points = mounts.lines().filter_map(|line| {
         let mut words = line.split(' ').skip(3);
-        (words.next() == Some(name)).then(|| words.next()).flatten().map(PathBuf::from)
+        (words.next() == Some(name)).then(|| words.next()).flatten()
     });
-    Ok(points.next())
+    Ok(points.next().map(unescape))
 }
 
 #[cfg(test)]
