@@ -52,6 +52,10 @@ pub(crate) const PATIENCE: u32 = 100;
 const STACK_BYTES: usize = 64 * 1024;
 /// Of what may not fail.
 const TRIES: u32 = 1000;
+/// Exit codes, for whoever wonders: the host is gone; nothing can be received, or answered.
+const HOST_GONE: i32 = 2;
+const DEAF: i32 = 3;
+const MUTE: i32 = 4;
 #[repr(C, align(4096))]
 struct Stack(UnsafeCell<[u8; STACK_BYTES]>);
 // SAFETY: a keeper has one thread; its children have copies.
@@ -164,7 +168,7 @@ impl Keeper {
             let mut bytes = [0; size_of::<Request>()];
             let came = match fd::wait_readable([CONTROL_FD, HOST_FD]) {
                 Ok([true, false]) => socket::receive(CONTROL_FD, &mut bytes),
-                Ok(_) => self.end(),
+                Ok(_) => self.end(HOST_GONE),
                 Err(errno) => Err(errno),
             };
             let got = match came {
@@ -173,7 +177,8 @@ impl Keeper {
                     patience -= 1;
                     continue;
                 }
-                _ => self.end(),
+                Err(_) => self.end(DEAF),
+                Ok(_) => self.end(0),
             };
             patience = PATIENCE;
             let Some(request) = message_of::<Request>(&bytes[..got.length]) else { continue };
@@ -190,9 +195,9 @@ impl Keeper {
         }
     }
 
-    fn end(&self) -> ! {
+    fn end(&self, code: i32) -> ! {
         self.frozen.end();
-        process::exit(0)
+        process::exit(code)
     }
 
     fn carry_out(&mut self, request: Request, fds: &[Fd]) {
@@ -234,7 +239,7 @@ impl Keeper {
         }
         let step = if reply.step == 0 { Step::TELL } else { reply.step };
         if answer(Reply { step, errno: errno.0, pid: 0, ..reply }, &[]).is_err() {
-            self.end();
+            self.end(MUTE);
         }
     }
 

@@ -217,6 +217,25 @@ pub fn wait(pid: i32, options: i32) -> Result<(i32, i32)> {
     }
 }
 
+/// How a child will be told to have ended that is not waited for yet (waitid(2), `WNOWAIT`), with
+/// [`WALL`]: whether it exited by itself, and its exit code or signal. Waits for its end.
+pub fn peek_end(pid: i32) -> Result<(bool, i32)> {
+    const PID: usize = 1;
+    const EXITED_NOWAIT: i32 = 4 | 0x0100_0000;
+    const CLD_EXITED: i32 = 1;
+    // siginfo_t has 128 bytes: si_code is its third word, si_status its seventh.
+    let mut info = [0i32; 32];
+    let options = int(EXITED_NOWAIT | WALL);
+    loop {
+        let args = [PID, int(pid), info.as_mut_ptr() as usize, options, 0];
+        // SAFETY: the buffer is as long as the structure.
+        match unsafe { call(nr::WAITID, args) } {
+            Err(Errno::INTR) => {}
+            other => return other.map(|_| (info[2] == CLD_EXITED, info[6])),
+        }
+    }
+}
+
 /// How the process of a pidfd ended, from the kernel itself (ioctl_pidfd(2), `PIDFD_GET_INFO`
 /// with `PIDFD_INFO_EXIT`, Linux 6.15): the raw wait status, or `None` while it is not reaped.
 pub fn exit_status(pidfd: Fd) -> Result<Option<i32>> {

@@ -148,14 +148,24 @@ impl Keeper {
         };
         let (length, mut fds) =
             received.map_err(|errno| Error::syscall("recvmsg(keeper)", errno))?;
-        let mut reply = message_of::<Reply>(&bytes[..length])
-            .ok_or_else(|| Error::new(ErrorKind::Gone, "the keeper ended unasked"))?;
+        let mut reply = message_of::<Reply>(&bytes[..length]).ok_or_else(|| self.why_it_ended())?;
         let fd = fds.pop();
         if fd.is_none() && reply.pid > 0 {
             // It found no room here (`MSG_CTRUNC`).
             (reply.step, reply.errno) = (Step::TELL, Errno::MFILE.raw_os_error());
         }
         Ok(Answer { reply, fd })
+    }
+
+    /// Its socket tells that it has ended, a moment before it has.
+    fn why_it_ended(&self) -> Error {
+        let ended = self.pid.and_then(|pid| leanbox_sys::process::peek_end(pid).ok());
+        let how = match ended {
+            Some((true, code)) => format!("it exited with {code}"),
+            Some((false, signal)) => format!("killed by signal {signal}"),
+            None => "nobody knows how".into(),
+        };
+        Error::new(ErrorKind::Gone, format!("the keeper ended unasked: {how}"))
     }
 
     fn control(&self) -> Result<&OwnedFd> {

@@ -127,6 +127,7 @@ pub(crate) mod nr {
     pub(crate) const MMAP: usize = 222;
     pub(crate) const MADVISE: usize = 233;
     pub(crate) const WAIT4: usize = 260;
+    pub(crate) const WAITID: usize = 95;
     pub(crate) const PTRACE: usize = 117;
     pub(crate) const PRLIMIT64: usize = 261;
     pub(crate) const SCHED_SETSCHEDULER: usize = 119;

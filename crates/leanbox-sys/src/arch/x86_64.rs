@@ -98,6 +98,7 @@ pub(crate) mod nr {
     pub(crate) const CLONE: usize = 56;
     pub(crate) const EXECVE: usize = 59;
     pub(crate) const WAIT4: usize = 61;
+    pub(crate) const WAITID: usize = 247;
     pub(crate) const PTRACE: usize = 101;
     pub(crate) const KILL: usize = 62;
     pub(crate) const FCNTL: usize = 72;
