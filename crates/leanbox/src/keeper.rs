@@ -141,13 +141,8 @@ impl Keeper {
     fn receive(&self) -> Result<Answer> {
         let mut bytes = [0; size_of::<Reply>()];
         let control = self.control()?;
-        let received = match receive_with_fds(control, &mut bytes) {
-            // Told once of a keeper that has ended with a request unread; its last words follow.
-            Err(Errno::CONNRESET) => receive_with_fds(control, &mut bytes),
-            received => received,
-        };
-        let (length, mut fds) =
-            received.map_err(|errno| Error::syscall("recvmsg(keeper)", errno))?;
+        let (length, mut fds) = receive_with_fds(control, &mut bytes)
+            .map_err(|errno| Error::syscall("recvmsg(keeper)", errno))?;
         let mut reply = message_of::<Reply>(&bytes[..length]).ok_or_else(|| self.why_it_ended())?;
         let fd = fds.pop();
         if fd.is_none() && reply.pid > 0 {
@@ -313,16 +308,40 @@ pub(crate) fn send_with_fds(
     sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).map(drop)
 }
 
-/// One message and its descriptors.
+/// What the kernel tells of a peer that has ended before it gives its last words: once, that a request
+/// was left unread (ECONNRESET); and now and then that there is nothing more, since it looks whether
+/// there is a message before it looks whether the peer is gone (`__skb_wait_for_more_packets`).
+const BEFORE_LAST_WORDS: u32 = 2;
+
+/// Receives until that was told.
+fn to_last_words<T>(
+    mut receive: impl FnMut() -> Result<T, Errno>,
+    length: impl Fn(&T) -> usize,
+) -> Result<T, Errno> {
+    for _ in 0..BEFORE_LAST_WORDS {
+        match receive() {
+            Err(Errno::CONNRESET) => {}
+            Ok(came) if length(&came) == 0 => {}
+            other => return other,
+        }
+    }
+    receive()
+}
+
+/// One message and its descriptors; of no length where the peer has ended.
 pub(crate) fn receive_with_fds(
     socket: impl AsFd,
     bytes: &mut [u8],
 ) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    to_last_words(|| receive_once(socket.as_fd(), bytes), |came| came.0)
+}
+
+fn receive_once(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
     let mut space = [MaybeUninit::uninit(); ANCILLARY_BYTES];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC;
     let length = loop {
-        match recvmsg(&socket, &mut [IoSliceMut::new(bytes)], &mut control, flags) {
+        match recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut control, flags) {
             Err(Errno::INTR) => {}
             other => break other?.bytes,
         }
@@ -343,9 +362,12 @@ pub(crate) fn receive_with_sender(
     socket: &OwnedFd,
     bytes: &mut [u8],
 ) -> Result<(usize, Vec<OwnedFd>, Option<OwnedFd>), Errno> {
-    let came = leanbox_sys::socket::receive(socket.as_raw_fd(), bytes)
-        .and_then(Received::whole)
-        .map_err(|errno| Errno::from_raw_os_error(errno.0))?;
+    let once = || {
+        leanbox_sys::socket::receive(socket.as_raw_fd(), bytes)
+            .and_then(Received::whole)
+            .map_err(|errno| Errno::from_raw_os_error(errno.0))
+    };
+    let came = to_last_words(once, |came| came.length)?;
     // SAFETY: see above; each is taken once.
     let own = |fd: &i32| unsafe { OwnedFd::from_raw_fd(*fd) };
     let sender = Some(&came.sender).filter(|fd| **fd >= 0).map(own);
@@ -358,4 +380,28 @@ pub(crate) fn has_ended(pidfd: impl AsFd, timeout_ms: i64) -> bool {
     let timeout = Timespec { tv_sec: timeout_ms / 1000, tv_nsec: timeout_ms % 1000 * 1_000_000 };
     let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
     poll(&mut fds, Some(&timeout)).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_of_a_peer_that_ends_are_heard() {
+        for turn in 0..2_000 {
+            let (ours, theirs) = packet_pair().unwrap();
+            // Unread, so that its end is an error too.
+            send_with_fds(&ours, b"request", &[]).unwrap();
+            let ends = std::thread::spawn(move || {
+                for _ in 0..turn % 64 {
+                    std::hint::spin_loop();
+                }
+                send_with_fds(&theirs, b"words", &[]).unwrap();
+            });
+            let mut bytes = [0; 16];
+            let heard = receive_with_fds(&ours, &mut bytes).map(|(length, _)| length);
+            assert_eq!(heard, Ok(5), "{turn}");
+            ends.join().unwrap();
+        }
+    }
 }
