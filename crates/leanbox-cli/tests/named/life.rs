@@ -101,14 +101,19 @@ fn a_paused_one_stands_still_and_takes_no_second_program() {
 #[test]
 fn stop_asks_first_and_kills_what_does_not_hear() {
     let yard = Yard::new("named-stop");
-    yard.detach("hears", &[], "trap 'exit 5' TERM; while :; do sleep 0.05; done");
-    yard.detach("deaf", &[], "trap '' TERM; while :; do sleep 0.05; done");
+    // Whose trap is set.
+    let begin = |name: &str, trap: &str| {
+        yard.detach(name, &[], &format!("{trap}; echo set; while :; do sleep 0.05; done"));
+        assert!(within(PATIENCE, || yard.leanbox(&["logs", name]).out == "set"));
+    };
+    begin("hears", "trap 'exit 5' TERM");
+    begin("deaf", "trap '' TERM");
     yard.leanbox(&["stop", "hears"]).said("");
     assert_eq!(yard.leanbox(&["wait", "hears"]).out, "5");
     yard.leanbox(&["stop", "-t", "0.3", "deaf"]).said("");
     assert_eq!(yard.leanbox(&["wait", "deaf"]).out, "137");
     yard.leanbox(&["stop", "deaf"]).failed(1, "is not running");
-    yard.detach("signalled", &[], "trap 'exit 6' USR1; while :; do sleep 0.05; done");
+    begin("signalled", "trap 'exit 6' USR1");
     yard.leanbox(&["kill", "-s", "SIGUSR1", "signalled"]).said("");
     assert_eq!(yard.leanbox(&["wait", "signalled"]).out, "6");
 }
