@@ -183,8 +183,7 @@ impl Args {
         if self.detach.detach {
             builder = builder.updatable();
         }
-        let joined = self.network.of_container()?;
-        builder = self.network.apply(self.mounts.apply(builder), joined.as_ref());
+        let (mut builder, _joined) = self.network.apply(self.mounts.apply(builder))?;
         if let Some(user) = &self.user {
             builder = builder.user(user);
         }

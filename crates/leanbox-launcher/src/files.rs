@@ -64,8 +64,9 @@ fn answer(done: leanbox_sys::Result<Option<Fd>>) {
         Ok(opened) => (0, opened),
         Err(errno) => (errno.0, None),
     };
-    let owner = opened.and_then(|opened| fd::owner_of(opened).ok()).unwrap_or_default();
-    let reply = FileReply { errno, owner: owner.into() };
+    let stat = opened.and_then(|opened| fd::stat(opened).ok());
+    let owner = stat.map_or([0; 2], |stat| [stat.uid, stat.gid]);
+    let reply = FileReply { errno, owner };
     let _ = socket::send(SLOT_FD, bytes_of(&reply), opened.as_slice());
     opened.into_iter().for_each(fd::close);
 }
@@ -77,7 +78,7 @@ fn carry_out(message: &[u8]) -> leanbox_sys::Result<Option<Fd>> {
     if request.ask == FileAsk::Give as u32 {
         let flags = fd::O_RDONLY | fd::O_DIRECTORY | fd::O_NOFOLLOW | fd::O_CLOEXEC;
         let folder = fd::open_in_root(path, flags, 0)?;
-        let given = give(folder, &request).and_then(|()| fd::chmod(folder, request.mode));
+        let given = give(folder, &request);
         fd::close(folder);
         return given.map(|()| None);
     }
@@ -89,9 +90,7 @@ fn carry_out(message: &[u8]) -> leanbox_sys::Result<Option<Fd>> {
         let flags = request.flags as i32 | fd::O_CLOEXEC | waitless;
         let opened = fd::open_in_root(path, flags, request.mode)?;
         if flags & fd::O_CREAT != 0 {
-            // In this order: who is given a file loses its set-id bits.
-            let given = give(opened, &request).and_then(|()| fd::chmod(opened, request.mode));
-            given.inspect_err(|_| fd::close(opened))?;
+            give(opened, &request).inspect_err(|_| fd::close(opened))?;
         }
         return Ok(Some(opened));
     }
@@ -117,24 +116,28 @@ fn carry_out(message: &[u8]) -> leanbox_sys::Result<Option<Fd>> {
 
 /// A link that was made a moment ago: of what may be in its place by now, no file.
 fn give_link(folder: Fd, name: &CStr, request: &FileRequest) -> leanbox_sys::Result<()> {
+    let [user, group] = request.owner;
     if request.owner == FileRequest::ROOT {
         return Ok(());
     }
     let made = fd::openat(folder, name, fd::O_PATH | fd::O_NOFOLLOW | fd::O_CLOEXEC, 0)?;
-    let given = match fd::is_link(made) {
-        Ok(true) => give(made, request),
-        Ok(false) => Err(Errno::EXIST),
+    let given = match fd::stat(made) {
+        Ok(stat) if stat.mode & fd::S_IFMT == fd::S_IFLNK => fd::chown(made, user, group),
+        Ok(_) => Err(Errno::EXIST),
         Err(errno) => Err(errno),
     };
     fd::close(made);
     given
 }
 
-/// Has it belong to whom it is to.
+/// Has a file or folder belong to whom it is to, and then its mode: set-id bits go with the owner.
 fn give(made: Fd, request: &FileRequest) -> leanbox_sys::Result<()> {
     match request.owner {
         FileRequest::ROOT => Ok(()),
-        [user, group] => fd::chown(made, user, group),
+        [user, group] => {
+            fd::chown(made, user, group)?;
+            fd::chmod(made, request.mode)
+        }
     }
 }
 

@@ -50,12 +50,14 @@ pub(crate) struct Keeper {
 pub(crate) const PATIENCE: u32 = 100;
 /// As deep as keeper and launchers come, ten times over.
 const STACK_BYTES: usize = 64 * 1024;
-/// Of what may not fail.
+/// How often to try what may not fail: about a millisecond, in which memory may come free.
 const TRIES: u32 = 1000;
-/// Exit codes, for whoever wonders: the host is gone; nothing can be received, or answered.
+/// Exit codes, which the host tells: it was gone; nothing could be received, or answered; a slot's
+/// network could not be left.
 const HOST_GONE: i32 = 2;
 const DEAF: i32 = 3;
 const MUTE: i32 = 4;
+const ASTRAY: i32 = 5;
 #[repr(C, align(4096))]
 struct Stack(UnsafeCell<[u8; STACK_BYTES]>);
 // SAFETY: a keeper has one thread; its children have copies.
@@ -256,7 +258,7 @@ impl Keeper {
         // Where it cannot leave, this slot's network would outlive the slot. It takes a little memory,
         // which may be short for a moment; and with the keeper all slots would end.
         if !(0..TRIES).any(|_| process::setns(self.own_net, process::CLONE_NEWNET).is_ok()) {
-            process::exit(1);
+            self.end(ASTRAY);
         }
         made
     }

@@ -2,7 +2,7 @@
 
 use crate::arch::nr;
 use crate::errno::{call, int};
-use crate::{AT_FDCWD, Fd, Result};
+use crate::{AT_EMPTY_PATH, AT_FDCWD, Fd, Result};
 use core::ffi::CStr;
 
 /// Open for reading only.
@@ -33,8 +33,7 @@ pub const O_NOFOLLOW: i32 = 0o400000;
 /// Of a link, the link itself, or an error.
 #[cfg(target_arch = "aarch64")]
 pub const O_NOFOLLOW: i32 = 0o100000;
-/// With an empty path: the descriptor's own file.
-const AT_EMPTY_PATH: usize = 0x1000;
+/// With `AT_EMPTY_PATH`: the descriptor's own file.
 const EMPTY: &CStr = c"";
 /// `CLOSE_RANGE_UNSHARE`-free close_range(2) number, the same on both machines.
 const CLOSE_RANGE: usize = 436;
@@ -242,35 +241,33 @@ pub fn symlinkat(target: &CStr, dir: Fd, path: &CStr) -> Result<()> {
     unsafe { call(nr::SYMLINKAT, args) }.map(drop)
 }
 
-/// User and group that a file belongs to (statx(2)), whatever the descriptor is open for.
-pub fn owner_of(fd: Fd) -> Result<(u32, u32)> {
-    const STATX_UID_GID: usize = 0x08 | 0x10;
-    // struct statx has 256 bytes; the owner is its sixth and seventh word.
-    let mut stat = [0u32; 64];
-    let args = [int(fd), EMPTY.as_ptr() as usize, AT_EMPTY_PATH, STATX_UID_GID];
-    let args = [args[0], args[1], args[2], args[3], stat.as_mut_ptr() as usize];
-    // SAFETY: the path is NUL-terminated, the buffer as long as the structure.
-    unsafe { call(nr::STATX, args) }?;
-    Ok((stat[5], stat[6]))
+/// What is told of a file: whose it is, and its kind with its permissions (inode(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// As [`S_IFMT`] takes it apart.
+    pub mode: u32,
 }
 
-/// Whether what a descriptor is of is a symbolic link.
-pub fn is_link(fd: Fd) -> Result<bool> {
-    const STATX_TYPE: usize = 0x01;
-    // struct statx has 256 bytes; the mode is the lower half of its eighth word.
+/// statx(2) of what a descriptor is of, whatever it is open for.
+pub fn stat(fd: Fd) -> Result<Stat> {
+    const BASIC: usize = 0x07ff;
+    // struct statx has 256 bytes; its sixth and seventh word are the owner, half of its eighth the mode.
     let mut stat = [0u32; 64];
-    let args = [int(fd), EMPTY.as_ptr() as usize, AT_EMPTY_PATH, STATX_TYPE];
-    let args = [args[0], args[1], args[2], args[3], stat.as_mut_ptr() as usize];
+    let (path, flags) = (EMPTY.as_ptr() as usize, AT_EMPTY_PATH as usize);
     // SAFETY: the path is NUL-terminated, the buffer as long as the structure.
-    unsafe { call(nr::STATX, args) }?;
-    Ok(stat[7] & S_IFMT == S_IFLNK)
+    unsafe { call(nr::STATX, [int(fd), path, flags, BASIC, stat.as_mut_ptr() as usize]) }?;
+    Ok(Stat { uid: stat[5], gid: stat[6], mode: stat[7] & 0xffff })
 }
 
 /// fchownat(2) of what a descriptor is of, whatever it is open for. Set-id bits go.
 pub fn chown(fd: Fd, user: u32, group: u32) -> Result<()> {
-    let args = [int(fd), EMPTY.as_ptr() as usize, user as usize, group as usize, AT_EMPTY_PATH];
+    let (path, flags) = (EMPTY.as_ptr() as usize, AT_EMPTY_PATH as usize);
     // SAFETY: the path is NUL-terminated.
-    unsafe { call(nr::FCHOWNAT, args) }.map(drop)
+    unsafe { call(nr::FCHOWNAT, [int(fd), path, user as usize, group as usize, flags]) }.map(drop)
 }
 
 /// fchmod(2).

@@ -1,9 +1,12 @@
 //! Processes: clone, exec, wait, identities, capabilities, namespaces, limits.
 
+mod end;
+
 use crate::arch::nr;
 use crate::errno::{Errno, call, int};
 use crate::{AT_EMPTY_PATH, Fd, Result};
 use core::ffi::{CStr, c_void};
+pub use end::{End, exit_status, peek_end, wait};
 
 /// clone(2): share memory.
 pub const CLONE_VM: u64 = 0x100;
@@ -201,58 +204,6 @@ pub unsafe fn execve_fd(fd: Fd, argv: *const *const u8, envp: *const *const u8) 
         [int(fd), c"".as_ptr() as usize, argv as usize, envp as usize, AT_EMPTY_PATH as usize];
     // SAFETY: the caller answers for the arrays.
     unsafe { call(nr::EXECVEAT, args) }.err().unwrap_or(Errno::INVAL)
-}
-
-/// wait4(2), begun again when interrupted: pid and raw status.
-#[inline(always)]
-pub fn wait(pid: i32, options: i32) -> Result<(i32, i32)> {
-    let mut status = 0i32;
-    loop {
-        let args = [int(pid), &raw mut status as usize, int(options), 0];
-        // SAFETY: `status` is valid for writing.
-        match unsafe { call(nr::WAIT4, args) } {
-            Err(Errno::INTR) => {}
-            other => return other.map(|pid| (pid as i32, status)),
-        }
-    }
-}
-
-/// How a child will be told to have ended that is not waited for yet (waitid(2), `WNOWAIT`), with
-/// [`WALL`]: whether it exited by itself, and its exit code or signal. Waits for its end.
-pub fn peek_end(pid: i32) -> Result<(bool, i32)> {
-    const PID: usize = 1;
-    const EXITED_NOWAIT: i32 = 4 | 0x0100_0000;
-    const CLD_EXITED: i32 = 1;
-    // siginfo_t has 128 bytes: si_code is its third word, si_status its seventh.
-    let mut info = [0i32; 32];
-    let options = int(EXITED_NOWAIT | WALL);
-    loop {
-        let args = [PID, int(pid), info.as_mut_ptr() as usize, options, 0];
-        // SAFETY: the buffer is as long as the structure.
-        match unsafe { call(nr::WAITID, args) } {
-            Err(Errno::INTR) => {}
-            other => return other.map(|_| (info[2] == CLD_EXITED, info[6])),
-        }
-    }
-}
-
-/// How the process of a pidfd ended, from the kernel itself (ioctl_pidfd(2), `PIDFD_GET_INFO`
-/// with `PIDFD_INFO_EXIT`, Linux 6.15): the raw wait status, or `None` while it is not reaped.
-pub fn exit_status(pidfd: Fd) -> Result<Option<i32>> {
-    const PIDFD_GET_INFO: usize = 0xc040_ff0b;
-    const INFO_EXIT: u64 = 1 << 3;
-    /// struct pidfd_info, its first version.
-    #[repr(C)]
-    struct PidfdInfo {
-        mask: u64,
-        cgroup: u64,
-        ids: [u32; 11],
-        exit_code: i32,
-    }
-    let mut info = PidfdInfo { mask: INFO_EXIT, cgroup: 0, ids: [0; 11], exit_code: 0 };
-    // SAFETY: the structure is as large as the request says.
-    unsafe { crate::fd::ioctl(pidfd, PIDFD_GET_INFO, &raw mut info as usize) }?;
-    Ok((info.mask & INFO_EXIT != 0).then_some(info.exit_code))
 }
 
 /// kill(2).

@@ -3,9 +3,10 @@
 //! which all containers in it have. It parks whom it is asked to; it has no part in starts and ends.
 
 use crate::cgroup::Group;
-use crate::keeper::{has_ended, send_with_fds};
+use crate::keeper::has_ended;
 use crate::making::{Making, await_anchor, slot_sockets};
 use crate::network::Attachment;
+use crate::packet::send_with_fds;
 use crate::plan::step_error;
 use crate::slot::{Freed, Ground};
 use crate::template::Inner;

@@ -1,7 +1,8 @@
 //! The host's side of the benchmark's floors: a small process runs them, so that they neither
 //! suffer nor profit from the size of this one. For benchmarks only.
 
-use crate::keeper::{packet_pair, receive_with_fds, send_with_fds, spawn_role};
+use crate::keeper::spawn_role;
+use crate::packet::{packet_pair, receive_with_fds, send_with_fds};
 use crate::{Error, ErrorKind, Result};
 pub use leanbox_launcher::wire::FloorKind;
 use leanbox_launcher::wire::{FLOOR_SAMPLES_MAX, FloorReply, FloorRequest, bytes_of, message_of};

@@ -4,9 +4,9 @@
 
 use crate::cgroup::Group;
 use crate::floor::Floor;
-use crate::keeper::{packet_pair, receive_with_fds};
 use crate::network::Attachments;
 use crate::outcome::End;
+use crate::packet::{packet_pair, receive_with_fds};
 use crate::plan::step_error;
 use crate::template::Inner;
 use crate::{Error, ErrorKind, Result, Template};

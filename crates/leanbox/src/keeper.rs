@@ -3,29 +3,27 @@
 //! slot it made.
 
 use crate::owner::{self, Block};
+use crate::packet::{packet_pair, receive_with_fds, send_with_fds};
 use crate::plan::{Plan, step_error};
-use crate::{Error, ErrorKind, Result, probe};
+use crate::{Error, ErrorKind, Result, probe, thread};
 use leanbox_launcher::LAUNCHER;
 use leanbox_launcher::wire::{Ask, Reply, Request, Step, bytes_of, message_of};
-use leanbox_sys::process::{CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS};
-use leanbox_sys::socket::Received;
+use leanbox_sys::process::{CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, End, peek_end};
 use leanbox_sys::spawn::Spawning;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, send, sendmsg, socketpair,
-};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use std::collections::HashMap;
 use std::ffi::CStr;
-use std::io::{IoSlice, IoSliceMut, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-/// Room for the descriptors of one message: trees at most.
-const ANCILLARY_BYTES: usize = 512;
+/// How often, and how long apart, a keeper whose socket is closed is looked at: it ends within a
+/// millisecond, unless its slots are frozen.
+const END_LOOKS: u32 = 50;
+const END_PAUSE: Duration = Duration::from_millis(2);
 
 /// A running keeper.
 #[derive(Debug)]
@@ -143,7 +141,8 @@ impl Keeper {
         let control = self.control()?;
         let (length, mut fds) = receive_with_fds(control, &mut bytes)
             .map_err(|errno| Error::syscall("recvmsg(keeper)", errno))?;
-        let mut reply = message_of::<Reply>(&bytes[..length]).ok_or_else(|| self.why_it_ended())?;
+        let mut reply =
+            message_of::<Reply>(&bytes[..length]).ok_or_else(|| self.ended_unasked())?;
         let fd = fds.pop();
         if fd.is_none() && reply.pid > 0 {
             // It found no room here (`MSG_CTRUNC`).
@@ -152,13 +151,21 @@ impl Keeper {
         Ok(Answer { reply, fd })
     }
 
-    /// Its socket tells that it has ended, a moment before it has.
-    fn why_it_ended(&self) -> Error {
-        let ended = self.pid.and_then(|pid| leanbox_sys::process::peek_end(pid).ok());
-        let how = match ended {
-            Some((true, code)) => format!("it exited with {code}"),
-            Some((false, signal)) => format!("killed by signal {signal}"),
-            None => "nobody knows how".into(),
+    /// That it has ended unasked, and how. Its socket tells so first; then it waits for its slots,
+    /// which may be frozen.
+    pub(crate) fn ended_unasked(&self) -> Error {
+        let look = || self.pid.and_then(|pid| peek_end(pid).ok().flatten());
+        let mut end = look();
+        for _ in 0..END_LOOKS {
+            if end.is_none() {
+                thread::pause(END_PAUSE);
+                end = look();
+            }
+        }
+        let how = match end {
+            Some(End::Exited(code)) => format!("it exited with {code}"),
+            Some(End::Killed(signal)) => format!("killed by signal {signal}"),
+            None => "its slots do not end".into(),
         };
         Error::new(ErrorKind::Gone, format!("the keeper ended unasked: {how}"))
     }
@@ -285,123 +292,10 @@ fn seal(memory: OwnedFd, bytes: &[u8]) -> Result<OwnedFd> {
     Ok(memory)
 }
 
-/// A pair of message sockets, close-on-exec.
-pub(crate) fn packet_pair() -> Result<(OwnedFd, OwnedFd)> {
-    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .map_err(|errno| Error::syscall("socketpair(AF_UNIX, SOCK_SEQPACKET)", errno))
-}
-
-/// One message with descriptors (unix(7)).
-pub(crate) fn send_with_fds(
-    socket: impl AsFd,
-    bytes: &[u8],
-    fds: &[BorrowedFd<'_>],
-) -> Result<(), Errno> {
-    if fds.is_empty() {
-        return send(socket, bytes, SendFlags::NOSIGNAL).map(drop);
-    }
-    let mut space = [MaybeUninit::uninit(); ANCILLARY_BYTES];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(Errno::TOOBIG);
-    }
-    sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).map(drop)
-}
-
-/// What the kernel tells of a peer that has ended before it gives its last words: once, that a request
-/// was left unread (ECONNRESET); and now and then that there is nothing more, since it looks whether
-/// there is a message before it looks whether the peer is gone (`__skb_wait_for_more_packets`).
-const BEFORE_LAST_WORDS: u32 = 2;
-
-/// Receives until that was told.
-fn to_last_words<T>(
-    mut receive: impl FnMut() -> Result<T, Errno>,
-    length: impl Fn(&T) -> usize,
-) -> Result<T, Errno> {
-    for _ in 0..BEFORE_LAST_WORDS {
-        match receive() {
-            Err(Errno::CONNRESET) => {}
-            Ok(came) if length(&came) == 0 => {}
-            other => return other,
-        }
-    }
-    receive()
-}
-
-/// One message and its descriptors; of no length where the peer has ended.
-pub(crate) fn receive_with_fds(
-    socket: impl AsFd,
-    bytes: &mut [u8],
-) -> Result<(usize, Vec<OwnedFd>), Errno> {
-    to_last_words(|| receive_once(socket.as_fd(), bytes), |came| came.0)
-}
-
-fn receive_once(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
-    let mut space = [MaybeUninit::uninit(); ANCILLARY_BYTES];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::CMSG_CLOEXEC;
-    let length = loop {
-        match recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut control, flags) {
-            Err(Errno::INTR) => {}
-            other => break other?.bytes,
-        }
-    };
-    let mut fds = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = message {
-            fds.extend(rights);
-        }
-    }
-    Ok((length, fds))
-}
-
-/// As [`receive_with_fds`], and the sender's pidfd where the socket passes it on: of a kind of
-/// control message that is too new for the library.
-#[allow(unsafe_code, reason = "the kernel has just made these descriptors, for nobody else")]
-pub(crate) fn receive_with_sender(
-    socket: &OwnedFd,
-    bytes: &mut [u8],
-) -> Result<(usize, Vec<OwnedFd>, Option<OwnedFd>), Errno> {
-    let once = || {
-        leanbox_sys::socket::receive(socket.as_raw_fd(), bytes)
-            .and_then(Received::whole)
-            .map_err(|errno| Errno::from_raw_os_error(errno.0))
-    };
-    let came = to_last_words(once, |came| came.length)?;
-    // SAFETY: see above; each is taken once.
-    let own = |fd: &i32| unsafe { OwnedFd::from_raw_fd(*fd) };
-    let sender = Some(&came.sender).filter(|fd| **fd >= 0).map(own);
-    Ok((came.length, came.fds[..came.count].iter().map(own).collect(), sender))
-}
-
 /// Whether the process of a pidfd has ended (pidfd_open(2), "poll").
 pub(crate) fn has_ended(pidfd: impl AsFd, timeout_ms: i64) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let timeout = Timespec { tv_sec: timeout_ms / 1000, tv_nsec: timeout_ms % 1000 * 1_000_000 };
     let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
     poll(&mut fds, Some(&timeout)).is_ok_and(|ready| ready > 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_words_of_a_peer_that_ends_are_heard() {
-        for turn in 0..2_000 {
-            let (ours, theirs) = packet_pair().unwrap();
-            // Unread, so that its end is an error too.
-            send_with_fds(&ours, b"request", &[]).unwrap();
-            let ends = std::thread::spawn(move || {
-                for _ in 0..turn % 64 {
-                    std::hint::spin_loop();
-                }
-                send_with_fds(&theirs, b"words", &[]).unwrap();
-            });
-            let mut bytes = [0; 16];
-            let heard = receive_with_fds(&ours, &mut bytes).map(|(length, _)| length);
-            assert_eq!(heard, Ok(5), "{turn}");
-            ends.join().unwrap();
-        }
-    }
 }

@@ -2,7 +2,8 @@
 //! while, and what is left of one that was not made.
 
 use crate::cgroup::Group;
-use crate::keeper::{Keeper, has_ended, packet_pair, receive_with_sender, send_with_fds};
+use crate::keeper::{Keeper, has_ended};
+use crate::packet::{packet_pair, receive_with_sender, send_with_fds};
 use crate::plan::{Plan, step_error};
 use crate::slot::{Dying, Freed, Ground, PATIENCE, Slot};
 use crate::traces::Traces;

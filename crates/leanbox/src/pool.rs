@@ -121,9 +121,7 @@ impl Pool {
     /// Names the keeper where its end is behind that of what it had made.
     pub(crate) fn blamed(&self, error: Error) -> Error {
         match error.kind() {
-            ErrorKind::Gone if self.inner().keeper.is_gone() => {
-                Error::new(ErrorKind::Gone, "the keeper has ended")
-            }
+            ErrorKind::Gone if self.inner().keeper.is_gone() => self.inner().keeper.ended_unasked(),
             _ => error,
         }
     }

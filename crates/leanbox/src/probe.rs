@@ -9,13 +9,15 @@ use std::sync::OnceLock;
 pub const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
 /// What is newer, by the name that switches it off, with the kernel that brought it. Without it:
-pub const NEWER: [(&str, (u32, u32)); 11] = [
+pub const NEWER: [(&str, (u32, u32)); 12] = [
     // ... a volume with mounts below it is refused
     ("mount_setattr", (5, 12)),
     // ... an owner-shifted copy of the root; no writable root (5.19 for that: idmapped overlays)
     ("idmap", (5, 12)),
     // ... SIGKILL to the launcher, or to each member
     ("cgroup_kill", (5, 14)),
+    // ... no limit of processes without groups: all of the user's would count
+    ("nproc", (5, 14)),
     // ... no peak of memory is told on v2
     ("memory_peak", (5, 19)),
     // ... a group that holds too much memory after its use is replaced
@@ -62,6 +64,18 @@ pub fn kernel_tells_ends() -> bool {
 #[must_use]
 pub fn sets_attributes_of_trees() -> bool {
     !is_off("mount_setattr") && kernel_version() >= (5, 12)
+}
+
+/// Whether mounts can show other owners (idmapped mounts, Linux 5.12); not on every file system.
+pub(crate) fn maps_ids() -> bool {
+    !is_off("idmap") && kernel_version() >= (5, 12)
+}
+
+/// Whether `RLIMIT_NPROC` counts the processes of a user in each user namespace by themselves
+/// (Linux 5.14).
+#[must_use]
+pub fn counts_processes_by_namespace() -> bool {
+    !is_off("nproc") && kernel_version() >= (5, 14)
 }
 
 /// Whether every change of a tmpfs folder that was looked at gets a time of its own (multigrain

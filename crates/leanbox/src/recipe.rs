@@ -64,7 +64,7 @@ impl Recipe {
             hostname: "leanbox".into(),
             tmp: true,
             policy: Policy::Once,
-            idmap: probe::kernel_version() >= (5, 12) && !probe::is_off("idmap"),
+            idmap: probe::maps_ids(),
             ahead: false,
             groups: true,
             updatable: false,

@@ -3,11 +3,12 @@
 //! is gone is read from the kernel, through descriptors taken before the first program ran.
 
 use crate::cgroup::{Baseline, Group};
-use crate::keeper::{Keeper, has_ended, send_with_fds};
+use crate::keeper::{Keeper, has_ended};
 use crate::mailbox::Mailboxes;
 use crate::making::next_container;
 use crate::network::Attachment;
 use crate::owner::Block;
+use crate::packet::send_with_fds;
 use crate::template::Inner;
 use crate::told::{Ending, Told};
 use crate::traces::{Pristine, Traces};

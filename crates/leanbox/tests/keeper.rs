@@ -82,3 +82,20 @@ fn what_was_paused_does_not_hold_up_the_end_of_its_template() {
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
     assert!(!host::processes().contains(&keeper));
 }
+
+#[test]
+fn a_start_does_not_wait_for_a_keeper_that_cannot_end() {
+    let root = busybox("keeper-frozen");
+    let template = template(&root, Policy::Once);
+    let pool = Pool::new(&template, 0).unwrap();
+    let container = spawn(&pool);
+    // Where v1 has it frozen, the keeper waits for it.
+    container.pause().unwrap();
+    kill_keeper(&template);
+    let began = Instant::now();
+    let refused = Command::new("true").status(&pool).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Gone, "{refused}");
+    assert!(refused.to_string().contains("keeper"), "{refused}");
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert_killed(container);
+}

@@ -3,21 +3,22 @@
 //! made anew here, name by name, and no link of it is followed; what goes in is made by who is root
 //! inside and no more ([`Files`]).
 
+mod archive;
 mod into;
 mod out;
 
 use super::Named;
 use super::protocol::{self, Request};
-use leanbox::{Error, ErrorKind, FileStat, Files, Result};
+use leanbox::{Error, ErrorKind, Files, Result};
 use rustix::fs::{Timespec, Timestamps, futimens};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
 /// Of a mode, what comes out.
 const WITHOUT_SET_IDS: u32 = 0o1777;
-/// Deeper folders are a trap.
+/// The deepest folder that is copied.
 const DEPTH_MAX: usize = 128;
 
 /// Arguments of `leanbox cp`.
@@ -43,17 +44,17 @@ pub(crate) fn cp(args: &Args) -> Result<ExitCode> {
         (Some((name, path)), None) => {
             let files = files_of(name)?;
             if args.to == "-" {
-                out_to_tar(&files, &path)?;
+                archive::out_to(&files, &path)?;
             } else {
                 out::out_to(&files, &path, Path::new(&args.to), args.archive)?;
             }
         }
         (None, Some((name, path))) => {
-            let mut files = files_of(name)?;
+            let files = files_of(name)?;
             if args.from == "-" {
-                into::in_from_tar(&mut files, &path, args.archive)?;
+                archive::in_from(&files, &path, args.archive)?;
             } else {
-                into::in_from(&mut files, Path::new(&args.from), &path, args.archive)?;
+                into::in_from(&files, Path::new(&args.from), &path, args.archive)?;
             }
         }
         _ => {
@@ -84,77 +85,25 @@ fn last_name(path: &str) -> &str {
     path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("root")
 }
 
-/// One thing on its way out.
-enum Thing {
-    Folder,
-    File(File),
-    Link(String),
+/// Deeper folders are a trap.
+fn check_depth(path: &str, depth: usize) -> Result<()> {
+    match depth > DEPTH_MAX {
+        true => Err(Error::invalid(format!("{path}: folders more than {DEPTH_MAX} deep"))),
+        false => Ok(()),
+    }
 }
 
-/// Everything at and below `path`, folders before what is in them, with names that begin with `name`.
-fn walk(
-    files: &Files,
-    path: &str,
-    name: &str,
-    depth: usize,
-    each: &mut dyn FnMut(&str, Thing, &FileStat) -> Result<()>,
-) -> Result<()> {
-    if depth > DEPTH_MAX {
-        return Err(Error::invalid(format!("{path}: folders more than {DEPTH_MAX} deep")));
-    }
-    let stat = files.stat(path)?;
-    if stat.kind.is_dir() {
-        each(name, Thing::Folder, &stat)?;
-        for entry in files.read_dir(path)? {
-            let below = format!("{}/{entry}", path.trim_end_matches('/'));
-            match walk(files, &below, &format!("{name}/{entry}"), depth + 1, each) {
-                // Gone meanwhile, or another thing than it was.
-                Err(error) if depth > 0 || error.kind() == ErrorKind::NotFound => {
-                    if error.kind() != ErrorKind::NotFound {
-                        return Err(error);
-                    }
-                }
-                other => other?,
-            }
-        }
-    } else if stat.kind.is_file() {
-        let (file, stat) = files.open_with_stat(path)?;
-        each(name, Thing::File(file), &stat)?;
-    } else if stat.kind.is_symlink() {
-        each(name, Thing::Link(files.read_link(path)?), &stat)?;
-    }
-    Ok(())
+/// `path` inside, below a folder.
+fn below(path: &str, name: &str) -> String {
+    format!("{}/{name}", path.trim_end_matches('/'))
 }
 
-fn out_to_tar(files: &Files, path: &str) -> Result<()> {
-    let wrap = |error: io::Error| Error::io("tar archive", &error);
-    let mut tar = tar::Builder::new(io::BufWriter::new(io::stdout().lock()));
-    walk(files, path, last_name(path), 0, &mut |name, thing, stat| {
-        let mut header = tar::Header::new_gnu();
-        // Root's tar would make another's program one of root's.
-        header.set_mode(stat.mode & WITHOUT_SET_IDS);
-        header.set_mtime(stat.mtime.max(0).unsigned_abs());
-        header.set_uid(stat.uid.into());
-        header.set_gid(stat.gid.into());
-        header.set_size(0);
-        match thing {
-            Thing::Folder => {
-                header.set_entry_type(tar::EntryType::Directory);
-                tar.append_data(&mut header, name, io::empty())
-            }
-            Thing::Link(target) => {
-                header.set_entry_type(tar::EntryType::Symlink);
-                tar.append_link(&mut header, name, target)
-            }
-            Thing::File(file) => {
-                header.set_size(stat.size);
-                // As long as was said, whatever becomes of it meanwhile.
-                tar.append_data(&mut header, name, file.chain(io::repeat(0)).take(stat.size))
-            }
-        }
-        .map_err(wrap)
-    })?;
-    tar.into_inner().and_then(|mut out| out.flush()).map_err(wrap)
+/// Of what is in a folder, what is gone meanwhile is left out.
+fn unless_gone(done: Result<()>) -> Result<()> {
+    match done {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
 }
 
 fn dated(file: &File, mtime: i64) {

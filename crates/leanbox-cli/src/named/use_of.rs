@@ -61,11 +61,11 @@ pub(crate) struct UpdateArgs {
 /// `stats`: what each uses now, once or again and again.
 pub(crate) fn stats(args: &StatsArgs) -> Result<ExitCode> {
     let mut before = HashMap::new();
-    let Some(every) = args.every else { return round(args, &args.now(), &mut before) };
-    round(args, &args.now(), &mut before)?;
+    let Some(every) = args.every else { return round(args, &args.names_now(), &mut before) };
+    round(args, &args.names_now(), &mut before)?;
     loop {
         std::thread::sleep(every);
-        let names: Vec<String> = args.now().into_iter().filter(|name| runs(name)).collect();
+        let names: Vec<String> = args.names_now().into_iter().filter(|name| runs(name)).collect();
         if names.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
@@ -78,7 +78,7 @@ pub(crate) fn stats(args: &StatsArgs) -> Result<ExitCode> {
 type Before = HashMap<String, (Instant, Duration)>;
 
 impl StatsArgs {
-    fn now(&self) -> Vec<String> {
+    fn names_now(&self) -> Vec<String> {
         match self.names.is_empty() {
             true => Named::all().into_iter().filter(Named::has_host).map(|one| one.name).collect(),
             false => self.names.clone(),

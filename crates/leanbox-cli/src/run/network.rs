@@ -82,25 +82,17 @@ impl NetworkArgs {
         }
     }
 
-    /// The network of the container that is named, until the template is built.
-    pub(crate) fn of_container(&self) -> Result<Option<OwnedFd>> {
-        match &self.network {
-            Which::Container(name) => named::network_of(name).map(Some),
-            _ => Ok(None),
-        }
-    }
-
-    /// `joined`: as [`of_container`](Self::of_container) has it.
+    /// With what has to stay open until the template is built.
     pub(crate) fn apply(
         &self,
         builder: TemplateBuilder,
-        joined: Option<&OwnedFd>,
-    ) -> TemplateBuilder {
-        builder.network(match &self.network {
+    ) -> Result<(TemplateBuilder, Option<OwnedFd>)> {
+        let mut joined = None;
+        let network = match &self.network {
             Which::None => Network::None,
-            Which::Container(_) => {
-                let fd = joined.map_or(-1, AsRawFd::as_raw_fd);
-                Network::Join(format!("/proc/self/fd/{fd}").into())
+            Which::Container(name) => {
+                let namespace = joined.insert(named::network_of(name)?);
+                Network::Join(format!("/proc/self/fd/{}", namespace.as_raw_fd()).into())
             }
             Which::Host => Network::Host,
             Which::Join(file) => Network::Join(file.clone()),
@@ -109,6 +101,7 @@ impl NetworkArgs {
                 publish: self.publish.clone(),
                 nameservers: (!self.dns.is_empty()).then(|| self.dns.clone()),
             }),
-        })
+        };
+        Ok((builder.network(network), joined))
     }
 }

@@ -33,21 +33,22 @@ fn without_delegated_groups_a_run_is_refused_with_what_to_do() {
 #[test]
 fn without_groups_nothing_is_accounted_and_processes_are_limited_for_each_user() {
     let user = User::new("no-groups");
+    let fork = ["./root", "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done"];
     let run = ["run", "--cgroups", "disabled", "--json"];
-    let forks = ["./root", "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done"];
-    let limited = user.done(&[&run[..], &["--pids", "8"], &forks].concat());
-    let done = match leanbox::probe::kernel_version() >= (5, 14) {
-        true => {
-            assert!(limited.err.contains("can't fork"), "{limited:?}");
-            limited
-        }
-        false => {
-            assert!(limited.code == 125 && limited.err.contains("takes Linux 5.14"), "{limited:?}");
-            user.done(&[&run[..], &forks].concat())
-        }
-    };
-    let report = json_of(&done.err);
+    let unlimited = user.done(&[&run[..], &fork].concat());
+    let report = json_of(&unlimited.err);
     assert_eq!((&report["cpu_us"], &report["memory_peak_bytes"]), (&().into(), &().into()));
+    let words = [&run[..], &["--pids", "8"], &fork].concat();
+    // Where all processes of the user would count, none are limited, and who asks is told.
+    let refused = Done::of(user.leanbox(&words).env("LEANBOX_WITHOUT", "nproc").output().unwrap());
+    assert!(refused.code == 125 && refused.err.contains("takes Linux 5.14"), "{refused:?}");
+    let mut unlimited = user.leanbox(&[&run[..], &fork].concat());
+    let unlimited = Done::of(unlimited.env("LEANBOX_WITHOUT", "nproc").output().unwrap());
+    assert!(unlimited.code == 0 && !unlimited.err.contains("can't fork"), "{unlimited:?}");
+    if leanbox::probe::counts_processes_by_namespace() {
+        let limited = user.done(&words);
+        assert!(limited.err.contains("can't fork"), "{limited:?}");
+    }
 }
 
 #[test]

@@ -32,4 +32,5 @@ if [ -d /dev/net ]; then
 fi
 cd "$home"
 exec setpriv --reuid $user --regid $user --clear-groups \
-    env -i HOME="$home" XDG_RUNTIME_DIR="$home/run" PATH="${USER_PATH:-$PATH}" "$@"
+    env -i HOME="$home" XDG_RUNTIME_DIR="$home/run" PATH="${USER_PATH:-$PATH}" \
+    LEANBOX_WITHOUT="${LEANBOX_WITHOUT:-}" "$@"

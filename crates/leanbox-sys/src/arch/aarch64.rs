@@ -73,13 +73,10 @@ global_asm!(
 
 pub(crate) mod nr {
     pub(crate) const DUP3: usize = 24;
-    pub(crate) const FCHMOD: usize = 52;
-    pub(crate) const FCHOWNAT: usize = 54;
     pub(crate) const FCNTL: usize = 25;
     pub(crate) const IOCTL: usize = 29;
     pub(crate) const MKNODAT: usize = 33;
     pub(crate) const MKDIRAT: usize = 34;
-    pub(crate) const STATX: usize = 291;
     pub(crate) const SYMLINKAT: usize = 36;
     pub(crate) const UMOUNT2: usize = 39;
     pub(crate) const STATFS: usize = 43;
@@ -89,6 +86,8 @@ pub(crate) mod nr {
     pub(crate) const CHDIR: usize = 49;
     pub(crate) const FCHDIR: usize = 50;
     pub(crate) const CHROOT: usize = 51;
+    pub(crate) const FCHMOD: usize = 52;
+    pub(crate) const FCHOWNAT: usize = 54;
     pub(crate) const OPENAT: usize = 56;
     pub(crate) const CLOSE: usize = 57;
     pub(crate) const GETDENTS64: usize = 61;
@@ -97,6 +96,7 @@ pub(crate) mod nr {
     pub(crate) const PREAD64: usize = 67;
     pub(crate) const CAPSET: usize = 91;
     pub(crate) const EXIT_GROUP: usize = 94;
+    pub(crate) const WAITID: usize = 95;
     pub(crate) const UNSHARE: usize = 97;
     pub(crate) const SET_TID_ADDRESS: usize = 96;
     pub(crate) const FUTEX: usize = 98;
@@ -127,7 +127,6 @@ pub(crate) mod nr {
     pub(crate) const MMAP: usize = 222;
     pub(crate) const MADVISE: usize = 233;
     pub(crate) const WAIT4: usize = 260;
-    pub(crate) const WAITID: usize = 95;
     pub(crate) const PTRACE: usize = 117;
     pub(crate) const PRLIMIT64: usize = 261;
     pub(crate) const SCHED_SETSCHEDULER: usize = 119;
@@ -138,4 +137,5 @@ pub(crate) mod nr {
     pub(crate) const UNLINKAT: usize = 35;
     pub(crate) const GETCWD: usize = 17;
     pub(crate) const EXECVEAT: usize = 281;
+    pub(crate) const STATX: usize = 291;
 }

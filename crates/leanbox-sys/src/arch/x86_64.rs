@@ -76,10 +76,7 @@ global_asm!(
 );
 
 pub(crate) mod nr {
-    pub(crate) const FCHMOD: usize = 91;
-    pub(crate) const FCHOWNAT: usize = 260;
     pub(crate) const READ: usize = 0;
-    pub(crate) const STATX: usize = 332;
     pub(crate) const WRITE: usize = 1;
     pub(crate) const CLOSE: usize = 3;
     pub(crate) const MMAP: usize = 9;
@@ -98,12 +95,12 @@ pub(crate) mod nr {
     pub(crate) const CLONE: usize = 56;
     pub(crate) const EXECVE: usize = 59;
     pub(crate) const WAIT4: usize = 61;
-    pub(crate) const WAITID: usize = 247;
     pub(crate) const PTRACE: usize = 101;
     pub(crate) const KILL: usize = 62;
     pub(crate) const FCNTL: usize = 72;
     pub(crate) const CHDIR: usize = 80;
     pub(crate) const FCHDIR: usize = 81;
+    pub(crate) const FCHMOD: usize = 91;
     pub(crate) const UMASK: usize = 95;
     pub(crate) const SETSID: usize = 112;
     pub(crate) const SETGROUPS: usize = 116;
@@ -125,10 +122,12 @@ pub(crate) mod nr {
     pub(crate) const GETDENTS64: usize = 217;
     pub(crate) const CLOCK_GETTIME: usize = 228;
     pub(crate) const EXIT_GROUP: usize = 231;
+    pub(crate) const WAITID: usize = 247;
     pub(crate) const FSTATFS: usize = 138;
     pub(crate) const OPENAT: usize = 257;
     pub(crate) const MKDIRAT: usize = 258;
     pub(crate) const MKNODAT: usize = 259;
+    pub(crate) const FCHOWNAT: usize = 260;
     pub(crate) const SYMLINKAT: usize = 266;
     pub(crate) const UNSHARE: usize = 272;
     pub(crate) const SET_TID_ADDRESS: usize = 218;
@@ -142,4 +141,5 @@ pub(crate) mod nr {
     pub(crate) const UNLINKAT: usize = 263;
     pub(crate) const GETCWD: usize = 79;
     pub(crate) const EXECVEAT: usize = 322;
+    pub(crate) const STATX: usize = 332;
 }

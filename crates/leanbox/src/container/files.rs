@@ -2,7 +2,8 @@
 //! nothing more, so that no link laid inside leads further than that.
 
 use super::Container;
-use crate::keeper::{has_ended, packet_pair, receive_with_fds, send_with_fds};
+use crate::keeper::has_ended;
+use crate::packet::{packet_pair, receive_with_fds, send_with_fds};
 use crate::plan::step_error;
 use crate::template::no_nul;
 use crate::{Error, ErrorKind, Result};
@@ -21,11 +22,10 @@ const END_MS: i64 = 1000;
 const NAMES_MAX: usize = 1 << 20;
 
 /// Opens and makes files in a container, also while it is paused. Paths are absolute and as seen
-/// inside; new files belong to root inside, or to whom [`own_as`](Self::own_as) says. It is of no more use when the container has ended.
+/// inside; new files belong to root inside, unless an owner is named. It is of no more use when the container has ended.
 #[derive(Debug)]
 pub struct Files {
     socket: OwnedFd,
-    owner: [u32; 2],
 }
 
 /// What there is at a path, a link not followed.
@@ -39,10 +39,16 @@ pub struct FileStat {
     pub size: u64,
     /// Seconds since 1970 of its last change.
     pub mtime: i64,
-    /// The user that it belongs to, by its number inside; 65,534 of one whom the container does
-    /// not have.
+    /// Whom it belongs to.
+    pub owner: FileOwner,
+}
+
+/// A user and a group by their numbers inside; 65,534 of those whom the container does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileOwner {
+    /// The user.
     pub uid: u32,
-    /// The group, likewise.
+    /// The group.
     pub gid: u32,
 }
 
@@ -85,7 +91,7 @@ impl Container {
 impl From<OwnedFd> for Files {
     /// Of [`into_socket`](Self::into_socket), perhaps in another process.
     fn from(socket: OwnedFd) -> Self {
-        Self { socket, owner: FileRequest::ROOT }
+        Self { socket }
     }
 }
 
@@ -96,20 +102,14 @@ impl Files {
         self.socket
     }
 
-    /// Has files and links that are made from now on belong to this user and group, by their
-    /// numbers inside; folders are given away by [`give_dir`](Self::give_dir), when they are filled.
-    /// Making fails with `EINVAL` for those whom the container does not have (above 65,534).
-    pub fn own_as(&mut self, uid: u32, gid: u32) {
-        self.owner = [uid, gid];
-    }
-
-    /// Has a folder, with this mode, belong to this user and group, by their numbers inside. Last, and
-    /// the inner ones first: whose a folder is can put other things into it.
+    /// Has a folder, with this mode, belong to somebody. Last, and the inner ones first: whose a
+    /// folder is can put other things into it.
     ///
     /// # Errors
-    /// No folder is there, or `EINVAL` as for [`own_as`](Self::own_as).
-    pub fn give_dir(&self, path: &str, mode: u32, uid: u32, gid: u32) -> Result<()> {
-        self.ask_for([uid, gid], FileAsk::Give, path, "", 0, mode & 0o7777).map(drop)
+    /// No folder is there, or `EINVAL` as for [`create_as`](Self::create_as).
+    pub fn give_dir(&self, path: &str, mode: u32, owner: FileOwner) -> Result<()> {
+        let request = request(FileAsk::Give, OFlags::empty(), mode, Some(owner));
+        self.ask(&request, path, "").map(drop)
     }
 
     /// Opens a file for reading, no link, with what it is like: it stays the same file, whatever is
@@ -118,11 +118,7 @@ impl Files {
     /// # Errors
     /// As for [`open`](Self::open), or a link.
     pub fn open_with_stat(&self, path: &str) -> Result<(File, FileStat)> {
-        let (file, stat) = self.opened(path, OFlags::RDONLY | OFlags::NOFOLLOW)?;
-        match stat.kind.is_file() {
-            true => Ok((file, stat)),
-            false => Err(Error::invalid(format!("{path}: not a file"))),
-        }
+        self.opened_file(path, OFlags::RDONLY | OFlags::NOFOLLOW)
     }
 
     /// Opens a file for reading; links are followed, inside.
@@ -130,12 +126,7 @@ impl Files {
     /// # Errors
     /// No such file, or something else than a file: a FIFO, a device.
     pub fn open(&self, path: &str) -> Result<File> {
-        let file = self.descriptor(path, OFlags::RDONLY, 0)?;
-        let stat = rustix::fs::fstat(&file).map_err(|errno| Error::syscall(path, errno))?;
-        if !FileType::from_raw_mode(stat.st_mode).is_file() {
-            return Err(Error::invalid(format!("{path}: not a file")));
-        }
-        Ok(file)
+        self.opened_file(path, OFlags::RDONLY).map(|(file, _)| file)
     }
 
     /// Makes a new file, in the place of what is there unless that is a folder.
@@ -143,9 +134,19 @@ impl Files {
     /// # Errors
     /// The folder is missing, read-only or full.
     pub fn create(&self, path: &str, mode: u32) -> Result<File> {
+        self.create_as(path, mode, None)
+    }
+
+    /// The same; root's inside if no owner is named.
+    ///
+    /// # Errors
+    /// As for [`create`](Self::create); `EINVAL` for an owner whom the container does not have
+    /// (above 65,534).
+    pub fn create_as(&self, path: &str, mode: u32, owner: Option<FileOwner>) -> Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         self.make_way(path)?;
-        self.descriptor(path, flags, mode & 0o7777)
+        let made = self.ask(&request(FileAsk::Open, flags, mode, owner), path, "")?.0;
+        made.map(File::from).ok_or_else(|| gone(path))
     }
 
     /// Makes a folder.
@@ -153,7 +154,7 @@ impl Files {
     /// # Errors
     /// As for [`create`](Self::create), or something is there.
     pub fn create_dir(&self, path: &str, mode: u32) -> Result<()> {
-        self.ask(FileAsk::MakeDir, path, "", 0, mode & 0o7777).map(drop)
+        self.ask(&request(FileAsk::MakeDir, OFlags::empty(), mode, None), path, "").map(drop)
     }
 
     /// Makes a symbolic link, in the place of what is there unless that is a folder.
@@ -161,8 +162,16 @@ impl Files {
     /// # Errors
     /// As for [`create`](Self::create).
     pub fn symlink(&self, target: &str, path: &str) -> Result<()> {
+        self.symlink_as(target, path, None)
+    }
+
+    /// The same; root's inside if no owner is named.
+    ///
+    /// # Errors
+    /// As for [`create_as`](Self::create_as).
+    pub fn symlink_as(&self, target: &str, path: &str, owner: Option<FileOwner>) -> Result<()> {
         self.make_way(path)?;
-        self.ask(FileAsk::Symlink, path, target, 0, 0).map(drop)
+        self.ask(&request(FileAsk::Symlink, OFlags::empty(), 0, owner), path, target).map(drop)
     }
 
     /// Removes what is there, but no folder.
@@ -170,7 +179,7 @@ impl Files {
     /// # Errors
     /// Nothing is there, a folder is, or it is read-only.
     pub fn remove(&self, path: &str) -> Result<()> {
-        self.ask(FileAsk::Remove, path, "", 0, 0).map(drop)
+        self.ask(&request(FileAsk::Remove, OFlags::empty(), 0, None), path, "").map(drop)
     }
 
     /// What is there.
@@ -182,7 +191,7 @@ impl Files {
     }
 
     fn opened(&self, path: &str, flags: OFlags) -> Result<(File, FileStat)> {
-        let (opened, [uid, gid]) = self.ask(FileAsk::Open, path, "", flags.bits(), 0)?;
+        let (opened, owner) = self.ask(&request(FileAsk::Open, flags, 0, None), path, "")?;
         let file = File::from(opened.ok_or_else(|| gone(path))?);
         let stat = rustix::fs::fstat(&file).map_err(|errno| Error::syscall(path, errno))?;
         let stat = FileStat {
@@ -190,10 +199,17 @@ impl Files {
             mode: stat.st_mode & 0o7777,
             size: u64::try_from(stat.st_size).unwrap_or(0),
             mtime: stat.st_mtime,
-            uid,
-            gid,
+            owner,
         };
         Ok((file, stat))
+    }
+
+    fn opened_file(&self, path: &str, flags: OFlags) -> Result<(File, FileStat)> {
+        let (file, stat) = self.opened(path, flags)?;
+        match stat.kind.is_file() {
+            true => Ok((file, stat)),
+            false => Err(Error::invalid(format!("{path}: not a file"))),
+        }
     }
 
     /// Where a symbolic link leads.
@@ -201,7 +217,7 @@ impl Files {
     /// # Errors
     /// None is there.
     pub fn read_link(&self, path: &str) -> Result<String> {
-        let file = self.descriptor(path, OFlags::PATH | OFlags::NOFOLLOW, 0)?;
+        let (file, _) = self.opened(path, OFlags::PATH | OFlags::NOFOLLOW)?;
         let target = rustix::fs::readlinkat(&file, "", Vec::new());
         let target = target.map_err(|errno| Error::syscall(path, errno))?;
         Ok(target.to_string_lossy().into_owned())
@@ -213,7 +229,7 @@ impl Files {
     /// No folder is there, or more than a million names are in it.
     pub fn read_dir(&self, path: &str) -> Result<Vec<String>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-        let folder = self.descriptor(path, flags, 0)?;
+        let (folder, _) = self.opened(path, flags)?;
         let wrap = |errno| Error::syscall(path, errno);
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(&folder).map_err(wrap)? {
@@ -237,38 +253,18 @@ impl Files {
         }
     }
 
-    fn descriptor(&self, path: &str, flags: OFlags, mode: u32) -> Result<File> {
-        let (opened, _) = self.ask(FileAsk::Open, path, "", flags.bits(), mode)?;
-        opened.map(File::from).ok_or_else(|| gone(path))
-    }
-
     /// What was opened, and whom it belongs to.
     fn ask(
         &self,
-        ask: FileAsk,
+        request: &FileRequest,
         path: &str,
         second: &str,
-        flags: u32,
-        mode: u32,
-    ) -> Result<(Option<OwnedFd>, [u32; 2])> {
-        self.ask_for(self.owner, ask, path, second, flags, mode)
-    }
-
-    fn ask_for(
-        &self,
-        owner: [u32; 2],
-        ask: FileAsk,
-        path: &str,
-        second: &str,
-        flags: u32,
-        mode: u32,
-    ) -> Result<(Option<OwnedFd>, [u32; 2])> {
+    ) -> Result<(Option<OwnedFd>, FileOwner)> {
         if !path.starts_with('/') {
             return Err(Error::invalid(format!("{path:?}: not an absolute path")));
         }
         no_nul(path).and_then(|()| no_nul(second))?;
-        let request = FileRequest { ask: ask as u32, flags, mode, owner };
-        let mut message = bytes_of(&request).to_vec();
+        let mut message = bytes_of(request).to_vec();
         for text in [path, second] {
             message.extend(text.as_bytes());
             message.push(0);
@@ -282,10 +278,15 @@ impl Files {
             receive_with_fds(&self.socket, &mut bytes).map_err(|_| gone(path))?;
         let reply = message_of::<FileReply>(&bytes[..length]).ok_or_else(|| gone(path))?;
         match reply.errno {
-            0 => Ok((fds.pop(), reply.owner)),
+            0 => Ok((fds.pop(), FileOwner { uid: reply.owner[0], gid: reply.owner[1] })),
             errno => Err(Error::syscall(path, crate::error::told_errno(errno))),
         }
     }
+}
+
+fn request(ask: FileAsk, flags: OFlags, mode: u32, owner: Option<FileOwner>) -> FileRequest {
+    let owner = owner.map_or(FileRequest::ROOT, |owner| [owner.uid, owner.gid]);
+    FileRequest { ask: ask as u32, flags: flags.bits(), mode: mode & 0o7777, owner }
 }
 
 fn gone(path: &str) -> Error {

@@ -4,8 +4,9 @@
 
 use crate::container::exec::{closed_or_ended, exec_error, word_of};
 use crate::identity::Identity;
-use crate::keeper::{has_ended, receive_with_sender, send_with_fds};
+use crate::keeper::has_ended;
 use crate::making::slot_sockets;
+use crate::packet::{receive_with_sender, send_with_fds};
 use crate::plan::step_error;
 use crate::slot::Slot;
 use crate::template::Inner;

@@ -24,7 +24,10 @@ pub(super) fn check(recipe: &Recipe) -> Result<()> {
         return Err(Error::invalid("a memory limit without resource groups would not hold")
             .remedy("leave it out, or have groups delegated"));
     }
-    if !recipe.groups && limits.pids_max != default.pids_max && !counts_by_namespace() {
+    if !recipe.groups
+        && limits.pids_max != default.pids_max
+        && !probe::counts_processes_by_namespace()
+    {
         let text = "a limit of processes without resource groups takes Linux 5.14";
         return Err(Error::new(ErrorKind::Unsupported, text).remedy(
             "leave it out (before, all processes of this user would count), or have groups delegated",
@@ -38,12 +41,6 @@ pub(super) fn check(recipe: &Recipe) -> Result<()> {
         }
     }
     asked.iter().try_for_each(crate::Rlimit::check_ours)
-}
-
-/// Whether processes of a user are counted for each user namespace ("Reimplement RLIMIT_NPROC on top
-/// of ucounts").
-fn counts_by_namespace() -> bool {
-    probe::kernel_version() >= (5, 14)
 }
 
 /// Of the launcher. Never above what this process may give (it may lack CAP_SYS_RESOURCE), and
@@ -62,7 +59,7 @@ pub(super) fn operations(recipe: &Recipe) -> Vec<Operation> {
         |resource: u32| recipe.limits.rlimits.iter().any(|limit| limit.resource() == resource);
     let own = RLIMITS.into_iter().filter(|(resource, _)| !is_asked(*resource));
     let mut ops: Vec<Operation> = own.map(bounded).collect();
-    if !recipe.groups && counts_by_namespace() {
+    if !recipe.groups && probe::counts_processes_by_namespace() {
         // The launcher has another user.
         ops.push(Operation::rlimit(RLIMIT_NPROC, recipe.limits.pids_max.into()));
     }

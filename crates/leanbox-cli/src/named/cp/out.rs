@@ -1,7 +1,7 @@
 //! Files and folders that come out of a container.
 
-use super::{DEPTH_MAX, WITHOUT_SET_IDS, dated, io_at, last_name};
-use leanbox::{Error, ErrorKind, FileStat, Files, Result};
+use super::{WITHOUT_SET_IDS, below, check_depth, dated, io_at, last_name, unless_gone};
+use leanbox::{Error, FileStat, Files, Result};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fchmod, fchown, fstat, mkdirat, openat,
     symlinkat, unlinkat,
@@ -40,9 +40,7 @@ pub(super) fn out_to(files: &Files, path: &str, to: &Path, archive: bool) -> Res
 impl Out<'_> {
     /// `path` inside, to the last name of `place` in `folder`, which is open.
     fn copy(&self, path: &str, folder: BorrowedFd<'_>, place: &Path, depth: usize) -> Result<()> {
-        if depth > DEPTH_MAX {
-            return Err(Error::invalid(format!("{path}: folders more than {DEPTH_MAX} deep")));
-        }
+        check_depth(path, depth)?;
         let wrap = |errno: Errno| io_at(place)(errno.into());
         let name = place.file_name().unwrap_or_default();
         let stat = self.files.stat(path)?;
@@ -62,12 +60,10 @@ impl Out<'_> {
         } else if stat.kind.is_symlink() {
             make_way(folder, name).map_err(wrap)?;
             symlinkat(self.files.read_link(path)?, folder, name).map_err(wrap)?;
-            let owner = (Uid::from_raw(stat.uid), Gid::from_raw(stat.gid));
-            let given = match self.archive {
-                true => give_link(folder, name, owner),
+            match self.archive {
+                true => give_link(folder, name, &stat).map_err(|errno| not_ours(place, errno)),
                 false => Ok(()),
-            };
-            given.map_err(|errno| not_ours(place, errno))
+            }
         } else {
             Ok(())
         }
@@ -92,12 +88,8 @@ impl Out<'_> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = openat(folder, name, flags, Mode::empty()).map_err(wrap)?;
         for entry in self.files.read_dir(path)? {
-            let below = format!("{}/{entry}", path.trim_end_matches('/'));
-            match self.copy(&below, made.as_fd(), &place.join(&entry), depth + 1) {
-                // Gone meanwhile.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                other => other?,
-            }
+            let place = place.join(&entry);
+            unless_gone(self.copy(&below(path, &entry), made.as_fd(), &place, depth + 1))?;
         }
         match is_new {
             true => self.give(made.as_fd(), stat).map_err(|errno| not_ours(place, errno)),
@@ -110,7 +102,8 @@ impl Out<'_> {
         if !self.archive {
             return Ok(());
         }
-        fchown(made, Some(Uid::from_raw(stat.uid)), Some(Gid::from_raw(stat.gid)))?;
+        let (user, group) = owner_of(stat);
+        fchown(made, user, group)?;
         fchmod(made, Mode::from_raw_mode(stat.mode & WITHOUT_SET_IDS))
     }
 }
@@ -119,14 +112,21 @@ impl Out<'_> {
 fn give_link(
     folder: BorrowedFd<'_>,
     name: &OsStr,
-    (user, group): (Uid, Gid),
+    stat: &FileStat,
 ) -> std::result::Result<(), Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let link = openat(folder, name, flags, Mode::empty())?;
     match FileType::from_raw_mode(fstat(&link)?.st_mode).is_symlink() {
-        true => chownat(&link, "", Some(user), Some(group), AtFlags::EMPTY_PATH),
+        true => {
+            let (user, group) = owner_of(stat);
+            chownat(&link, "", user, group, AtFlags::EMPTY_PATH)
+        }
         false => Err(Errno::EXIST),
     }
+}
+
+fn owner_of(stat: &FileStat) -> (Option<Uid>, Option<Gid>) {
+    (Some(Uid::from_raw(stat.owner.uid)), Some(Gid::from_raw(stat.owner.gid)))
 }
 
 fn not_ours(path: &Path, errno: Errno) -> Error {
